@@ -1,0 +1,119 @@
+"""The one interface that every AMM family implements. No I/O here: states in, values out.
+
+A *state* is a frozen value; a *delta* is what one log changed; ``apply`` makes the next state. Amounts are exact
+integers, bit for bit what the deployed contract computes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ouro.types import Address, BlockContext, Log
+
+
+class QuoteError(Exception):
+    """A quote that the pool can't give in full.
+
+    ``partial_in`` and ``partial_out`` are what it could do before it ran out; zero when nothing.
+    """
+
+    def __init__(self, reason: str, partial_in: int = 0, partial_out: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.partial_in = partial_in
+        self.partial_out = partial_out
+
+
+class DecodeError(Exception):
+    """A log that claims to be of this family but can't be read as one."""
+
+
+class PoolState(Protocol):
+    """What every family's state has. ``tokens`` are in the contract's own order."""
+
+    family: ClassVar[str]
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def tokens(self) -> tuple[Address, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """An exact swap: what goes in, what comes out, the gas the family's model expects, and the next state."""
+
+    amount_in_wei: int
+    amount_out_wei: int
+    gas: int
+    next_state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StorageWrite:
+    """A storage word of a contract, as the EVM will find it."""
+
+    address: Address
+    slot: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """A token balance that a delta moved; which storage word that is depends on the token."""
+
+    token: Address
+    holder: Address
+    change_wei: int
+
+
+Segments = npt.NDArray[np.float64]
+"""Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
+``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included, ``inf`` at the end);
+the next segment starts where this one stops. Float, for search only."""
+
+
+class Family(Protocol):
+    """One AMM family. Implementations are stateless singletons."""
+
+    name: ClassVar[str]
+    topics: ClassVar[tuple[str, ...]]
+
+    def decode(self, state: Any, log: Log) -> Any:
+        """The delta of ``log``, or None where the event changes nothing. Raises ``DecodeError``."""
+        ...
+
+    def apply(self, state: Any, delta: Any) -> Any:
+        """The state after ``delta``."""
+        ...
+
+    def quote_in(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
+        """Exact input of token ``i`` for token ``j``. Raises ``QuoteError``."""
+        ...
+
+    def quote_out(self, state: Any, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
+        """Exact output of token ``j`` paid in token ``i``. Raises ``QuoteError``."""
+        ...
+
+    def spot_rate(self, state: Any, i: int, j: int) -> float:
+        """Marginal output of ``j`` per unit of ``i``, fee included; 0.0 where the pool can't trade."""
+        ...
+
+    def segments(self, state: Any, i: int, j: int, context: BlockContext) -> Segments:
+        """The pool in this direction as constant-product pieces; shape (0, 4) where it can't trade."""
+        ...
+
+    def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]:
+        """What ``delta``, applied to ``state`` (the state before it), does to the contract's storage."""
+        ...
+
+    def to_json(self, state: Any) -> dict[str, Any]:
+        """A tagged, JSON-safe form (integers beyond 2^53 as decimal strings)."""
+        ...
+
+    def from_json(self, value: dict[str, Any]) -> Any:
+        """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
+        ...

@@ -1,0 +1,270 @@
+"""The few values that every stage passes along, all frozen.
+
+Flow: ``BlockUpdate`` → ``Cycle`` → ``Opportunity`` → ``Plan`` → ``Approved | Refused`` → ``Attempt`` → ``Outcome``.
+(``Approved`` lives in ``ouro.risk``, because only that room can make one.)
+
+Conventions: addresses and hashes are 0x-prefixed lower-case hex strings; amounts are integers in the
+token's smallest unit (``*_wei``); fees are parts per million; ``*_ns`` are ``time.monotonic_ns`` readings.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Address: TypeAlias = str
+Hash: TypeAlias = str
+
+
+class Mode(StrEnum):
+    """What the engine may do with a plan."""
+
+    OBSERVE = "observe"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One event as the node delivered it; ``data`` stays 0x-hex until somebody decodes it."""
+
+    address: Address
+    topics: tuple[str, ...]
+    data: str
+    block_number: int
+    block_hash: Hash
+    tx_hash: Hash
+    tx_index: int
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUpdate:
+    """A new canonical block with every log of the watched topics, in log-index order.
+
+    ``received_ns`` is taken where the socket is read. ``base_fee_wei`` is None on chains without EIP-1559.
+    """
+
+    chain: str
+    number: int
+    hash: Hash
+    parent_hash: Hash
+    timestamp: int
+    base_fee_wei: int | None
+    gas_used: int
+    gas_limit: int
+    logs: tuple[Log, ...]
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """The canonical chain changed: forget every block above ``to_number``; new blocks follow."""
+
+    chain: str
+    to_number: int
+    to_hash: Hash
+    dropped: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The feed lost the thread (reorg deeper than the ring, a gap it can't fill): read the state anew."""
+
+    chain: str
+    reason: str
+
+
+FeedEvent: TypeAlias = BlockUpdate | Rollback | Resync
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """The block a trade will execute in; time is part of many pools."""
+
+    number: int
+    timestamp: int
+    base_fee_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A direction through a pool: token position ``i`` in, ``j`` out, positions in the pool's token list."""
+
+    pool: Address
+    i: int
+    j: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A closed path: ``tokens[k] -edges[k]-> tokens[k+1]``, ``tokens[0] == tokens[-1]``; distinct pools."""
+
+    edges: tuple[Edge, ...]
+    tokens: tuple[Address, ...]
+
+    @property
+    def pools(self) -> tuple[Address, ...]:
+        """Pool addresses in path order."""
+        return tuple(edge.pool for edge in self.edges)
+
+
+@dataclass(frozen=True, slots=True)
+class Opportunity:
+    """A cycle with its exact integer optimum at one state.
+
+    ``amounts_wei[k]`` goes into hop ``k``; ``amounts_wei[-1]`` comes back. ``gross_profit_wei`` is in the
+    start token; ``gas_units`` is the estimate of the families' quotes, without the transaction's base cost.
+    """
+
+    chain: str
+    cycle: Cycle
+    amounts_wei: tuple[int, ...]
+    gross_profit_wei: int
+    gas_units: int
+    block_number: int
+    block_hash: Hash
+
+    @property
+    def amount_in_wei(self) -> int:
+        """What the first hop takes."""
+        return self.amounts_wei[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One exact swap of a plan."""
+
+    pool: Address
+    family: str
+    token_in: Address
+    token_out: Address
+    i: int
+    j: int
+    amount_in_wei: int
+    amount_out_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeeBid:
+    """What the transaction offers for gas. ``legacy`` chains use ``max_fee_per_gas_wei`` as the gas price."""
+
+    max_fee_per_gas_wei: int
+    max_priority_fee_per_gas_wei: int
+    legacy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Exactly what would be executed, and what it is expected to bring.
+
+    ``gross_profit_wei`` and ``min_profit_wei`` are in ``profit_token``; the ``*_native_wei`` figures are in the
+    chain's native coin. The executor reverts after block ``max_block_number`` or below ``min_profit_wei``.
+    """
+
+    plan_id: str
+    chain: str
+    hops: tuple[Hop, ...]
+    profit_token: Address
+    gross_profit_wei: int
+    min_profit_wei: int
+    value_native_wei: int
+    gas_limit: int
+    expected_gas: int
+    fee: FeeBid
+    expected_net_native_wei: int
+    found_at_number: int
+    found_at_hash: Hash
+    max_block_number: int
+    lane: str
+    calldata: bytes = field(repr=False)
+
+    @property
+    def pools(self) -> tuple[Address, ...]:
+        """Pool addresses in path order."""
+        return tuple(hop.pool for hop in self.hops)
+
+    @property
+    def notional_wei(self) -> int:
+        """Input of the first hop, in the profit token."""
+        return self.hops[0].amount_in_wei
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A plan that will not be sent, and why. ``reason`` is a stable code; ``detail`` is for people."""
+
+    plan_id: str
+    reason: str
+    detail: str
+
+
+class AttemptKind(StrEnum):
+    """Why a transaction exists."""
+
+    TRADE = "trade"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A signed transaction, journaled before it is sent.
+
+    A cancel names the attempt whose nonce it takes in ``replaces``.
+    """
+
+    attempt_id: str
+    plan_id: str
+    chain: str
+    kind: AttemptKind
+    operator: Address
+    nonce: int
+    tx_hash: Hash
+    raw_tx: bytes = field(repr=False)
+    lane: str
+    max_block_number: int
+    replaces: str | None = None
+
+
+class OutcomeKind(StrEnum):
+    """Final states of an attempt.
+
+    landed: included and successful. lost: included but beaten (the executor's own profit or staleness check
+    refused). reverted: included and failed for any other reason. expired: never included, its nonce was taken
+    by a cancel or its block passed. dropped: the node no longer knows it and its nonce is unused.
+    """
+
+    LANDED = "landed"
+    LOST = "lost"
+    REVERTED = "reverted"
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A token movement read from a receipt, or a native one when ``token`` is None."""
+
+    token: Address | None
+    source: Address
+    destination: Address
+    amount_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt, to the wei.
+
+    ``realised_amounts_wei`` are the hop inputs and the last output read from the receipt's swap events, in the
+    plan's order; empty unless landed.
+    """
+
+    attempt_id: str
+    kind: OutcomeKind
+    block_number: int | None
+    block_hash: Hash | None
+    gas_used: int
+    gas_cost_wei: int
+    realised_profit_wei: int
+    realised_amounts_wei: tuple[int, ...]
+    transfers: tuple[Transfer, ...]
+    reason: str
