@@ -1,0 +1,161 @@
+"""The one typed configuration: TOML file plus ``OURO_*`` environment, checked before anything starts."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ouro.types import Mode
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+def _check_address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError(f"{value!r} is not an address: 0x and 40 hex digits are expected")
+    return value.lower()
+
+
+ConfigAddress = Annotated[str, AfterValidator(_check_address)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DexConfig(_Section):
+    """One factory whose pools are watched."""
+
+    name: str
+    family: Literal["uniswap_v2", "uniswap_v3"]
+    factory: ConfigAddress
+    fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] | None = None
+    start_block: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _v2_needs_a_fee(self) -> Self:
+        if self.family == "uniswap_v2" and self.fee_ppm is None:
+            raise ValueError(f"dex {self.name!r}: fee_ppm is needed for uniswap_v2 (3000 means 0.30 %)")
+        return self
+
+
+class FreshnessConfig(_Section):
+    """Ages of the last block beyond which a chain is Delayed, then Stale (no order is built)."""
+
+    delayed_ms: PositiveInt = 3_000
+    stale_ms: PositiveInt = 10_000
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.stale_ms <= self.delayed_ms:
+            raise ValueError("stale_ms must be larger than delayed_ms")
+        return self
+
+
+class BidConfig(_Section):
+    """How much of an expected profit is offered as priority fee."""
+
+    share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 100_000
+    min_priority_fee_wei: NonNegativeInt = 1_000_000_000
+    max_priority_fee_wei: PositiveInt = 500_000_000_000
+
+
+class ChainConfig(_Section):
+    """One chain: where it is, what is ours on it, and what is watched."""
+
+    chain_id: PositiveInt
+    profile: str
+    endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
+    block_time_ms: PositiveInt
+    fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    finality_depth: PositiveInt = 3
+    reorg_ring_depth: PositiveInt = 64
+    wrapped_native: ConfigAddress
+    multicall: ConfigAddress
+    executor: ConfigAddress | None = None
+    owner: ConfigAddress | None = None
+    operators: tuple[ConfigAddress, ...] = ()
+    start_tokens: tuple[ConfigAddress, ...] = ()
+    stable_tokens: tuple[ConfigAddress, ...] = ()
+    max_hops: Annotated[int, Field(ge=2, le=4)] = 4
+    inclusion_blocks: PositiveInt = 1
+    dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
+    freshness: FreshnessConfig = FreshnessConfig()
+    bid: BidConfig = BidConfig()
+    log_range_blocks: PositiveInt = 2_000
+
+    @model_validator(mode="after")
+    def _start_defaults_to_native(self) -> Self:
+        if len({dex.name for dex in self.dexes}) != len(self.dexes):
+            raise ValueError("dex names must be distinct")
+        if not self.start_tokens:
+            object.__setattr__(self, "start_tokens", (self.wrapped_native,))
+        return self
+
+
+class RiskConfig(_Section):
+    """Hard limits on what may be sent; amounts in the chain's native wei."""
+
+    max_notional_wei: PositiveInt = 50 * 10**18
+    max_gas_cost_wei: PositiveInt = 10**17
+    max_open_attempts: PositiveInt = 8
+    max_daily_loss_wei: PositiveInt = 10**18
+    min_net_profit_wei: NonNegativeInt = 0
+    kill_file: Path = Path("kill")
+
+
+class SignerConfig(_Section):
+    """The signing process: where it listens and the caps that it enforces by itself."""
+
+    socket: Path = Path("signer.sock")
+    keystore: Path | None = None
+    password_env: str = "OURO_KEYSTORE_PASSWORD"  # noqa: S105 - the name of the variable, not a password
+    halt_file: Path = Path("halt")
+    max_gas_limit: PositiveInt = 3_000_000
+    max_fee_per_gas_wei: PositiveInt = 2_000_000_000_000
+    max_transactions_per_minute: PositiveInt = 1_200
+    request_timeout_ms: PositiveInt = 2_000
+
+
+class LedgerConfig(_Section):
+    """Where the books are; SQLite by default, PostgreSQL by URL."""
+
+    url: str = "sqlite:///ledger.db"
+    refusal_samples: NonNegativeInt = 20
+    retention_days: PositiveInt = 90
+
+
+class PriceConfig(_Section):
+    """The named source of USD prices. ``pools`` reads the watched pools against ``stable_tokens``."""
+
+    source: Literal["pools"] = "pools"
+
+
+class OuroConfig(_Section):
+    """Everything that one Ouro instance is told. Relative paths are taken from the file's folder."""
+
+    mode: Mode = Mode.OBSERVE
+    data_dir: Path = Path(".ouro")
+    ledger: LedgerConfig = LedgerConfig()
+    signer: SignerConfig = SignerConfig()
+    risk: RiskConfig = RiskConfig()
+    prices: PriceConfig = PriceConfig()
+    chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _live_is_complete(self) -> Self:
+        ids = [chain.chain_id for chain in self.chains.values()]
+        if len(set(ids)) != len(ids):
+            raise ValueError("chains: two chains have the same chain_id")
+        if self.mode is Mode.OBSERVE:
+            return self
+        for name, chain in self.chains.items():
+            missing = [key for key in ("executor", "owner") if getattr(chain, key) is None]
+            if not chain.operators:
+                missing.append("operators")
+            if missing:
+                raise ValueError(f"chains.{name}: {', '.join(missing)} needed in mode {self.mode.value}")
+        return self
