@@ -7,6 +7,7 @@ integers, bit for bit what the deployed contract computes.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +28,7 @@ class QuoteError(Exception):
 
 
 class DecodeError(Exception):
-    """A log that claims to be of this family but can't be read as one."""
+    """A log that claims to be of this family but can't be read as one, or that contradicts the state."""
 
 
 class PoolState(Protocol):
@@ -42,8 +43,7 @@ class PoolState(Protocol):
     def tokens(self) -> tuple[Address, ...]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True):
     """An exact swap: what goes in, what comes out, the gas the family's model expects, and the next state."""
 
     amount_in_wei: int
@@ -72,8 +72,9 @@ class BalanceChange:
 
 Segments = npt.NDArray[np.float64]
 """Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
-``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included, ``inf`` at the end);
-the next segment starts where this one stops. Float, for search only."""
+``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included); the next segment starts
+where this one stops. The last ``cap_in`` is ``inf`` where the curve never ends (Uniswap V2) and finite where the
+liquidity does (Uniswap V3): nothing more comes out beyond it. Float, for search only."""
 
 
 class Family(Protocol):
@@ -82,12 +83,15 @@ class Family(Protocol):
     name: ClassVar[str]
     topics: ClassVar[tuple[str, ...]]
 
-    def decode(self, state: Any, log: Log) -> Any:
-        """The delta of ``log``, or None where the event changes nothing. Raises ``DecodeError``."""
+    def decode(self, state: Any, log: Log, timestamp: int) -> Any:
+        """The delta of ``log``, or None where the event changes nothing. Raises ``DecodeError``.
+
+        ``timestamp`` is that of the log's block: contracts store it, and their price accumulators need it.
+        """
         ...
 
     def apply(self, state: Any, delta: Any) -> Any:
-        """The state after ``delta``."""
+        """The state after ``delta``. Raises ``DecodeError`` where the delta contradicts the state."""
         ...
 
     def quote_in(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
