@@ -1,0 +1,144 @@
+"""Compile our own contracts with npm's solc into the artifacts that the package ships.
+
+    python contracts/compile.py           write the artifacts
+    python contracts/compile.py --check   recompile and compare; exit 1 when a committed artifact differs
+
+The artifacts are committed, so running Ouro needs no compiler; ``--check`` in CI keeps them honest.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "contracts" / "src"
+EVM_VERSION = "cancun"
+OPTIMIZER_RUNS = 1_000_000
+
+# source file below contracts/src → (contract, artifact path)
+CONTRACTS: dict[str, tuple[str, Path]] = {
+    "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
+    "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+}
+
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_IMPORT = re.compile(r"""\bimport\b[^;]*?["']([^"']+)["'][^;]*;""")
+_NODE = """
+const solc = require('solc');
+let input = '';
+process.stdin.on('data', chunk => input += chunk);
+process.stdin.on('end', () => process.stdout.write(
+  JSON.stringify({version: solc.version(), output: JSON.parse(solc.compile(input))})));
+"""
+
+
+class CompileError(RuntimeError):
+    """The sources do not compile, or the compiler can't be run."""
+
+
+def collect(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
+    """Source text of ``name`` and of everything it imports, by path below contracts/src (wasm reads no files)."""
+    found = {} if found is None else found
+    if name in found:
+        return found
+    path = SOURCES / name
+    try:
+        found[name] = path.read_text()
+    except OSError as error:
+        raise CompileError(f"{path}: {error.strerror}") from error
+    for target in _IMPORT.findall(_COMMENT.sub("", found[name])):
+        absolute = (path.parent / target).resolve()
+        if not absolute.is_relative_to(SOURCES):
+            raise CompileError(f"{path}: import {target!r} leaves contracts/src")
+        collect(absolute.relative_to(SOURCES).as_posix(), found)
+    return found
+
+
+def source_sha256(sources: dict[str, str]) -> str:
+    """One hash over all files that go into a contract, with their names."""
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        digest.update(f"{name}\0{len(sources[name].encode())}\0".encode() + sources[name].encode())
+    return digest.hexdigest()
+
+
+def compile_sources(sources: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """Run solc once over ``sources``; returns its version and the standard JSON output."""
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in sources.items()},
+        "settings": {
+            "evmVersion": EVM_VERSION,
+            "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
+            "metadata": {"bytecodeHash": "none", "appendCBOR": False},
+            "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+        },
+    }
+    try:
+        done = subprocess.run(
+            ["node", "-e", _NODE], input=json.dumps(request), capture_output=True, text=True, cwd=ROOT, check=False
+        )
+    except FileNotFoundError as error:
+        raise CompileError("node is not installed; install Node.js >= 20") from error
+    if done.returncode != 0:
+        raise CompileError(f"solc did not run; `make setup` installs it ({done.stderr.strip()[-300:]})")
+    answer = json.loads(done.stdout)
+    problems = [e["formattedMessage"] for e in answer["output"].get("errors", []) if e["severity"] == "error"]
+    if problems:
+        raise CompileError("\n".join(problems))
+    for warning in answer["output"].get("errors", []):
+        print(warning["formattedMessage"], file=sys.stderr)
+    return answer["version"].split(".Emscripten")[0], answer["output"]
+
+
+def build(names: list[str]) -> dict[Path, str]:
+    """Artifact texts by path for the contracts of these source files."""
+    trees = {name: collect(name) for name in names}
+    version, output = compile_sources({path: text for tree in trees.values() for path, text in tree.items()})
+    texts = {}
+    for name, tree in trees.items():
+        contract, path = CONTRACTS[name]
+        compiled = output["contracts"][name][contract]
+        artifact = {
+            "contract": contract,
+            "compiler": f"solc {version}, {EVM_VERSION}, optimizer {OPTIMIZER_RUNS} runs",
+            "source_sha256": source_sha256(tree),
+            "abi": compiled["abi"],
+            "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],
+            "deployed_bytecode": "0x" + compiled["evm"]["deployedBytecode"]["object"],
+        }
+        texts[path] = json.dumps(artifact, indent=1) + "\n"
+    return texts
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; exit code 0 when all is written, or (``--check``) equal."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, write nothing")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="source files; all by default")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.sources if name not in CONTRACTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(CONTRACTS)}")
+    try:
+        texts = build(options.sources or list(CONTRACTS))
+    except CompileError as error:
+        print(f"contracts: {error}", file=sys.stderr)
+        return 1
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if options.check:
+            print(f"contracts: {path.relative_to(ROOT)} is not what its source compiles to; run `make contracts`")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(texts[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
