@@ -1,0 +1,81 @@
+"""The executor contract as the package ships it: code, constructor arguments, calls of its owner."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from eth_abi.abi import encode
+
+from ouro.hashing import selector
+from ouro.types import Address
+
+NATIVE: Address = "0x" + "00" * 20
+"""What ``withdraw`` takes as the token of the native coin."""
+
+TREASURY_SLOT = 2
+OPERATORS_SLOT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorArtifact:
+    """The committed compilation of contracts/src/OuroExecutor.sol."""
+
+    abi: list[dict[str, Any]]
+    creation_code: bytes
+    runtime_code: bytes
+    compiler: str
+
+
+@cache
+def executor_artifact() -> ExecutorArtifact:
+    """The contract from the package's own files. It has no immutables: on-chain code equals ``runtime_code``."""
+    text = files("ouro.execution").joinpath("artifacts/OuroExecutor.json").read_text()
+    raw = json.loads(text)
+    code, runtime = (bytes.fromhex(raw[key].removeprefix("0x")) for key in ("bytecode", "deployed_bytecode"))
+    return ExecutorArtifact(raw["abi"], code, runtime, raw["compiler"])
+
+
+def creation_code(owner: Address, operators: Sequence[Address], treasury: Address | None = None) -> bytes:
+    """Data of the deploying transaction. Profit goes to ``treasury``, by default the owner."""
+    arguments = encode(["address", "address", "address[]"], [owner, treasury or NATIVE, list(operators)])
+    return executor_artifact().creation_code + arguments
+
+
+def set_operator(operator: Address, allowed: bool) -> bytes:
+    """Owner: let ``operator`` execute, or no longer."""
+    return selector("setOperator(address,bool)") + encode(["address", "bool"], [operator, allowed])
+
+
+def set_treasury(treasury: Address) -> bytes:
+    """Owner: where profit goes from now on."""
+    return selector("setTreasury(address)") + encode(["address"], [treasury])
+
+
+def offer_ownership(next_owner: Address) -> bytes:
+    """Owner: first of the two steps; the other account has to accept."""
+    return selector("offerOwnership(address)") + encode(["address"], [next_owner])
+
+
+def accept_ownership() -> bytes:
+    """The offered account: second step."""
+    return selector("acceptOwnership()")
+
+
+def pause() -> bytes:
+    """Owner or operator: stop all executions."""
+    return selector("pause()")
+
+
+def unpause() -> bytes:
+    """Owner: allow executions again."""
+    return selector("unpause()")
+
+
+def withdraw(token: Address, to: Address, amount_wei: int) -> bytes:
+    """Owner: move out what was sent there by mistake; ``NATIVE`` for the native coin."""
+    return selector("withdraw(address,address,uint256)") + encode(
+        ["address", "address", "uint256"], [token, to, amount_wei]
+    )

@@ -1,0 +1,60 @@
+"""Why an execution reverted: beaten by somebody faster, or wrong."""
+
+import re
+from typing import Literal
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+
+from ouro.hashing import selector
+
+RevertKind = Literal["competitive", "bug"]
+
+_ERROR_STRING = selector("Error(string)")
+_PANIC = selector("Panic(uint256)")
+_SHORTFALL = selector("Shortfall(uint256,uint256)")
+_COMPETITIVE = {selector("Late()"): "Late"}
+_BUGS = {
+    selector(f"{name}()"): name
+    for name in (
+        "NotOperator",
+        "NotOwner",
+        "IsPaused",
+        "Reentered",
+        "BadCallback",
+        "CallbackSkipped",
+        "BadProgram",
+        "TransferFailed",
+        "BalanceUnreadable",
+        "ZeroAddress",
+    )
+}
+# Pairs of every V2 fork: "<Name>: K" when the fixed output no longer fits, INSUFFICIENT_LIQUIDITY when it exceeds
+# the reserve. V3 pools: IIA when less arrived than they ask, SPL when the price already stands at its bound.
+_MOVED = re.compile(r"(?:[^:]*: ?(?:K|INSUFFICIENT_LIQUIDITY)|IIA|SPL)")
+
+
+def classify_revert(data: bytes) -> tuple[RevertKind, str]:
+    """Kind and readable reason of a revert payload.
+
+    "competitive": pools had moved before the transaction ran, nothing to repair. "bug": anything else, worth a
+    look: a wrong program, a hostile pool or token, a wrong caller.
+    """
+    head, body = data[:4], data[4:]
+    if head in _COMPETITIVE:
+        return "competitive", _COMPETITIVE[head]
+    if head in _BUGS:
+        return "bug", _BUGS[head]
+    try:
+        if head == _SHORTFALL:
+            got, want = decode(["uint256", "uint256"], body)
+            return "competitive", f"Shortfall(got={got}, want={want})"
+        if head == _PANIC:
+            return "bug", f"Panic(0x{decode(['uint256'], body)[0]:02x})"
+        if head == _ERROR_STRING:
+            # Foreign text: escaped and cut before it gets into logs.
+            text = decode(["string"], body)[0][:200].encode("unicode_escape").decode()
+            return ("competitive" if _MOVED.fullmatch(text) else "bug"), text
+    except (DecodingError, UnicodeDecodeError, OverflowError):
+        pass
+    return "bug", f"0x{data[:68].hex()}" if data else "no reason given"
