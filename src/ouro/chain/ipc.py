@@ -1,0 +1,134 @@
+"""IPC transport: a unix socket that carries JSON values one after another, with or without line ends."""
+
+import asyncio
+import re
+import time
+from typing import Any, cast
+
+import orjson
+
+from ouro.chain.errors import MalformedAnswer, TransportError
+from ouro.chain.stream import StreamTransport
+
+_MARKS = re.compile(rb'["{}\[\]]')
+_STRING_END = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)
+_BLANKS = b" \t\r\n"
+
+
+class JsonFramer:
+    """Cuts a byte stream into complete top-level JSON objects or arrays.
+
+    ``feed`` returns their bytes. Raises ``ValueError`` on bytes that can't start a value and beyond ``limit``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._scanned = 0
+        self._depth = 0
+
+    @property
+    def idle(self) -> bool:
+        """True when no partial value is held."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add ``data``; return the values that are complete now."""
+        self._buffer += data
+        values: list[bytes] = []
+        while (end := self._next_end()) is not None:
+            values.append(bytes(self._buffer[:end]))
+            del self._buffer[:end]
+            self._scanned = 0
+        if len(self._buffer) > self._limit:
+            raise ValueError(f"message of more than {self._limit} bytes")
+        return values
+
+    def _next_end(self) -> int | None:
+        buffer = self._buffer
+        if self._depth == 0:
+            stripped = len(buffer) - len(buffer.lstrip(_BLANKS))
+            if stripped:
+                del buffer[:stripped]
+            if buffer and buffer[0] not in b"{[":
+                raise ValueError("bytes that are not a JSON object")
+        position = self._scanned
+        while (mark := _MARKS.search(buffer, position)) is not None:
+            position = mark.end()
+            byte = buffer[position - 1]
+            if byte == 0x22:
+                string = _STRING_END.match(buffer, position)
+                if string is None:
+                    self._scanned = position - 1  # the string is cut: look at it again with more bytes
+                    return None
+                position = string.end()
+            elif byte in b"{[":
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    return position
+        self._scanned = len(buffer)
+        return None
+
+
+class IpcTransport(StreamTransport, asyncio.Protocol):
+    """One unix-socket connection. Made by ``connect_ipc``."""
+
+    def __init__(self, path: str, timeout_ms: int, batch_size: int, max_message_bytes: int) -> None:
+        super().__init__(path, (), timeout_ms, batch_size)
+        self._framer = JsonFramer(max_message_bytes)
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        received_ns = time.monotonic_ns()
+        if self._framer.idle and (message := _whole_message(data)) is not None:
+            self._route(received_ns, message)
+            return
+        try:
+            values = self._framer.feed(data)
+        except ValueError as error:
+            self._fail(MalformedAnswer(f"{self.label}: {error}"))
+            return
+        for value in values:
+            self._received(received_ns, value)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(type(exc).__name__ if exc else "closed by the node")
+
+    def _write(self, payload: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(payload + b"\n")
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _whole_message(data: bytes) -> Any:
+    """The usual case is one read = one message; then the scanner's pass over it is saved."""
+    end = data.rstrip(_BLANKS)
+    if len(data) > 1 << 16 or not end.endswith((b"}", b"]")):
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+
+
+async def connect_ipc(path: str, timeout_ms: int, batch_size: int, max_message_bytes: int) -> IpcTransport:
+    """Open a unix socket; raises ``TransportError`` naming the path."""
+    transport = IpcTransport(path, timeout_ms, batch_size, max_message_bytes)
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            await asyncio.get_running_loop().create_unix_connection(lambda: transport, path)
+    except TimeoutError:
+        await transport.close()
+        raise TransportError(f"{path}: no connection within {timeout_ms} ms") from None
+    except OSError as error:
+        await transport.close()
+        raise TransportError(f"{path}: can't connect ({error.strerror or error}); is the node running?") from None
+    return transport
