@@ -1,0 +1,362 @@
+"""The pools of one chain, exactly as they are after its last block: applied from logs, rolled back on reorgs.
+
+Synchronous and without I/O. States are immutable values, so that the journal of a block is the dictionary of the
+states that it replaced, and rolling back is O(pools touched). An update is applied wholly or not at all; a log that
+can't be decoded takes only its own pool out (quarantine).
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ouro.config.model import DexConfig
+from ouro.market.arrays import MarketArrays
+from ouro.market.creation import CREATION_TOPICS, decode_creation
+from ouro.market.errors import MarketError, Remedy
+from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
+from ouro.protocols.base import Family
+from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log
+
+
+def _pool_ids(ids: Iterable[int]) -> npt.NDArray[np.int32]:
+    return np.array(sorted(ids), dtype=np.int32)
+
+
+class Market:
+    """One chain's pools. ``families`` by name; ``factories`` by address, whose creation logs are reported.
+
+    ``ring_depth`` is how many blocks can be rolled back. ``next_base_fee`` gives the base fee of the block after an
+    update (wei), for families whose curve depends on it.
+    """
+
+    def __init__(
+        self,
+        chain: str,
+        families: Mapping[str, Family],
+        *,
+        ring_depth: int = 64,
+        block_time_ms: int = 1_000,
+        factories: Mapping[Address, DexConfig] | None = None,
+        next_base_fee: Callable[[BlockUpdate], int] | None = None,
+    ) -> None:
+        self.chain = chain
+        self.families = dict(families)
+        self.factories = dict(factories or {})
+        self.arrays = MarketArrays()
+        self.states: dict[Address, Any] = {}
+        self.pool_index: dict[Address, int] = {}
+        self.addresses: list[Address] = []
+        self.quarantine: dict[Address, Quarantine] = {}
+        self.rejected: dict[Address, str] = {}
+        self.counters: Counter[str] = Counter()
+        self.head: Head | None = None
+        self._pool_family: list[Family] = []
+        self._topics = {name: frozenset(family.topics) for name, family in self.families.items()}
+        self._base: Head | None = None
+        self._ring: deque[Record] = deque()
+        self._ring_depth = ring_depth
+        self._late: dict[int, int] = {}
+        self._block_time_s = max(1, round(block_time_ms / 1_000))
+        self._next_base_fee = next_base_fee or (lambda update: update.base_fee_wei or 0)
+        self._context = BlockContext(0, 0, 0)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """First topics of every log that the market wants, pool creation included."""
+        wanted = {topic for topics in self._topics.values() for topic in topics}
+        return tuple(sorted(wanted | set(CREATION_TOPICS)))
+
+    @property
+    def context(self) -> BlockContext:
+        """The block after the head, as far as it is known: where a trade would execute."""
+        return self._context
+
+    def family_of(self, pool: Address) -> Family:
+        """The family that reads ``pool``. Raises ``KeyError`` for an unknown pool."""
+        return self._pool_family[self.pool_index[pool]]
+
+    def usable(self, pool: Address) -> bool:
+        """Whether a trade may be built on this pool's state."""
+        return pool in self.states and pool not in self.quarantine
+
+    # -- pools ---------------------------------------------------------------------------------------------
+
+    def start(self, head: Head, states: Iterable[Any]) -> npt.NDArray[np.int32]:
+        """Begin at ``head`` with pool states that were read at it. Returns the pool ids."""
+        if self.head is not None:
+            raise MarketError(f"{self.chain}: the market has already started", Remedy.RESYNC)
+        self.head = head
+        self._base = head
+        self._context = BlockContext(head.number + 1, head.timestamp + self._block_time_s, head.base_fee_wei or 0)
+        ids = self._register(list(states))
+        self._write_arrays(ids)
+        return _pool_ids(ids)
+
+    def install(self, states: Iterable[Any], number: int, block_hash: Hash) -> npt.NDArray[np.int32]:
+        """Add pools, or put right ones that are known, from states read at a block that is still in the ring.
+
+        The logs of the blocks since then are replayed for these pools, so a read may lag the feed; the feed has to
+        watch by topic, or watch these addresses already. Ends their quarantine. Returns the touched pool ids.
+        Raises ``MarketError`` when the block isn't in the ring; nothing is changed then.
+        """
+        records = self._records_after(number, block_hash)
+        ids = self._register(list(states))
+        replayed = set(ids)
+        for pool_id in ids:
+            self._forget_history(pool_id, number)
+        for record in records:
+            self._replay(record, replayed)
+        self._write_arrays(ids)
+        return _pool_ids(ids)
+
+    def _records_after(self, number: int, block_hash: Hash) -> list[Record]:
+        if self.head is None or self._base is None:
+            raise MarketError(f"{self.chain}: the market has not started", Remedy.RESYNC)
+        if (self._base.number, self._base.hash) == (number, block_hash):
+            return list(self._ring)
+        for k, record in enumerate(self._ring):
+            if (record.update.number, record.update.hash) == (number, block_hash):
+                return list(self._ring)[k + 1 :]
+        raise MarketError(
+            f"{self.chain}: states read at block {number} {block_hash} can't be joined: not among the last blocks "
+            f"{self._base.number}..{self.head.number}",
+            Remedy.RESYNC,
+        )
+
+    def _register(self, states: list[Any]) -> list[int]:
+        by_address = {state.address: state for state in states}
+        for state in by_address.values():
+            if state.family not in self.families:
+                raise ValueError(f"{self.chain}: pool {state.address} is of the unknown family {state.family!r}")
+        fresh = [state for address, state in by_address.items() if address not in self.pool_index]
+        for pool_id, state in zip(self.arrays.add_pools([s.tokens for s in fresh]), fresh, strict=True):
+            self.pool_index[state.address] = pool_id
+            self.addresses.append(state.address)
+            self._pool_family.append(self.families[state.family])
+        for address, state in by_address.items():
+            self.states[address] = state
+            self.quarantine.pop(address, None)
+            self.rejected.pop(address, None)
+        return [self.pool_index[address] for address in by_address]
+
+    def _forget_history(self, pool_id: int, number: int) -> None:
+        """What the ring knows of a pool up to block ``number`` is not trusted any more."""
+        for record in self._ring:
+            record.previous.pop(pool_id, None)
+        self._late[pool_id] = number
+
+    def _replay(self, record: Record, pools: set[int]) -> None:
+        draft = Draft()
+        for log in record.update.logs:
+            pool_id = self.pool_index.get(log.address)
+            if pool_id in pools and log.address not in self.quarantine:
+                self._draft_log(draft, pool_id, log, record.update.timestamp)
+        self._commit_states(draft, record)
+
+    def set_quarantine(self, pool: Address, reason: str) -> None:
+        """Take a pool out of use until ``install`` brings it back; a rollback does not."""
+        self.quarantine[pool] = Quarantine(reason, self.head.number if self.head else 0, None)
+        self.counters["quarantined"] += 1
+        self.arrays.disable(self.pool_index[pool])
+
+    # -- blocks --------------------------------------------------------------------------------------------
+
+    def apply(self, update: BlockUpdate) -> ApplyResult:
+        """Go on to the state after ``update``.
+
+        Raises ``MarketError``, with nothing changed, when the update doesn't continue the head.
+        """
+        self._check(update)
+        draft = Draft()
+        for log in update.logs:
+            self._draft(draft, log, update.timestamp)
+        record = Record(update)
+        self._commit_states(draft, record)
+        self._advance(record)
+        touched = draft.states.keys() | draft.faults.keys()
+        self._write_arrays(touched)
+        self.counters["blocks"] += 1
+        self.counters["unknown_logs"] += draft.unknown_logs
+        return ApplyResult(
+            touched=_pool_ids(touched),
+            deltas=tuple(draft.deltas),
+            unknown_logs=draft.unknown_logs,
+            quarantined=tuple((self.addresses[pool_id], why) for pool_id, why in draft.faults.items()),
+            new_pools=tuple(draft.new_pools),
+        )
+
+    def rollback(self, to_number: int, to_hash: Hash) -> npt.NDArray[np.int32]:
+        """Back to a block that is still in the ring. Returns the touched pool ids.
+
+        Raises ``MarketError`` (remedy: re-sync), with nothing changed, when that block isn't known here.
+        """
+        dropped = self._records_after(to_number, to_hash)
+        touched: set[int] = set()
+        for record in reversed(dropped):
+            self._ring.pop()
+            touched |= record.previous.keys()
+            for pool_id, state in record.previous.items():
+                address = self.addresses[pool_id]
+                self.states[address] = state
+                held = self.quarantine.get(address)
+                if held is not None and held.block_hash == record.update.hash:
+                    del self.quarantine[address]
+        touched |= self._quarantine_late(to_number)
+        if dropped:
+            self._step_back(dropped[0].update)
+            self.counters["rolled_back_blocks"] += len(dropped)
+        self._write_arrays(touched)
+        return _pool_ids(touched)
+
+    def finalised(self, depth: int) -> tuple[Head, dict[Address, Any]] | None:
+        """The states ``depth`` blocks below the head, without pools in quarantine; None when the ring is shorter.
+
+        Pools that joined later than that block are left out: their state there isn't known.
+        """
+        if self._base is None or self.head is None or depth > len(self._ring):
+            return None
+        newer = list(self._ring)[len(self._ring) - depth :]
+        states = dict(self.states)
+        for record in reversed(newer):
+            for pool_id, state in record.previous.items():
+                states[self.addresses[pool_id]] = state
+        head = self.head
+        if newer:
+            head = head_of(self._ring[-depth - 1].update) if depth < len(self._ring) else self._base
+        for address in self.quarantine:
+            states.pop(address, None)
+        for pool_id, joined in self._late.items():
+            if joined > head.number:
+                states.pop(self.addresses[pool_id], None)
+        return head, states
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _check(self, update: BlockUpdate) -> None:
+        name = f"{self.chain}: block {update.number} {update.hash}"
+        if update.chain != self.chain:
+            raise MarketError(f"{name} is of chain {update.chain!r}", Remedy.FIX_FEED)
+        if self.head is None:
+            raise MarketError(f"{name} came before the market has started", Remedy.RESYNC)
+        if self.head.hash == update.hash or any(record.update.hash == update.hash for record in self._ring):
+            raise MarketError(f"{name} was applied before", Remedy.IGNORE)
+        if update.number != self.head.number + 1:
+            raise MarketError(f"{name} does not follow block {self.head.number}", Remedy.RESYNC)
+        if update.parent_hash != self.head.hash:
+            raise MarketError(
+                f"{name} has parent {update.parent_hash}, the head is {self.head.hash}: a rollback is missing",
+                Remedy.RESYNC,
+            )
+        last = -1
+        for log in update.logs:
+            if log.block_hash != update.hash or log.block_number != update.number:
+                raise MarketError(
+                    f"{name} carries a log of block {log.block_number} {log.block_hash}", Remedy.FIX_FEED
+                )
+            if log.log_index <= last:
+                what = "twice" if log.log_index == last else "out of order"
+                raise MarketError(f"{name} carries log {log.log_index} {what}", Remedy.FIX_FEED)
+            last = log.log_index
+
+    def _draft(self, draft: Draft, log: Log, timestamp: int) -> None:
+        pool_id = self.pool_index.get(log.address)
+        if pool_id is None:
+            self._draft_unknown(draft, log)
+        elif log.address in self.quarantine or pool_id in draft.faults:
+            self.counters["quarantined_logs"] += 1
+        else:
+            self._draft_log(draft, pool_id, log, timestamp)
+
+    def _draft_unknown(self, draft: Draft, log: Log) -> None:
+        dex = self.factories.get(log.address)
+        created = decode_creation(log, dex) if dex is not None else None
+        if created is None:
+            draft.unknown_logs += 1
+        else:
+            draft.new_pools.append(created)
+
+    def _draft_log(self, draft: Draft, pool_id: int, log: Log, timestamp: int) -> None:
+        family = self._pool_family[pool_id]
+        if pool_id in draft.faults or not log.topics or log.topics[0] not in self._topics[family.name]:
+            return
+        state = draft.states.get(pool_id)
+        if state is None:
+            state = self.states[log.address]
+        try:
+            delta = family.decode(state, log, timestamp)
+            if delta is None:
+                return
+            draft.states[pool_id] = family.apply(state, delta)
+        except Exception as error:  # whatever a hostile log provokes, it may cost its own pool only
+            where = f"log {log.log_index} of block {log.block_number}, tx {log.tx_hash}"
+            draft.faults[pool_id] = f"{where}: {type(error).__name__}: {error}"
+            return
+        draft.deltas.append(PoolDelta(family, state, delta))
+
+    def _commit_states(self, draft: Draft, record: Record) -> None:
+        for pool_id in draft.states.keys() | draft.faults.keys():
+            record.previous[pool_id] = self.states[self.addresses[pool_id]]
+        for pool_id, state in draft.states.items():
+            # a pool whose log failed keeps the last state that is known to be right
+            if pool_id not in draft.faults:
+                self.states[self.addresses[pool_id]] = state
+        for pool_id, reason in draft.faults.items():
+            self.quarantine[self.addresses[pool_id]] = Quarantine(reason, record.update.number, record.update.hash)
+            self.counters["quarantined"] += 1
+        if draft.faults:
+            draft.deltas = [d for d in draft.deltas if self.pool_index[d.state.address] not in draft.faults]
+
+    def _advance(self, record: Record) -> None:
+        self._ring.append(record)
+        while len(self._ring) > self._ring_depth:
+            self._base = head_of(self._ring.popleft().update)
+        if self._late and self._base is not None:
+            known_from = self._base.number
+            self._late = {pool: joined for pool, joined in self._late.items() if joined > known_from}
+        self._set_head(record.update)
+
+    def _set_head(self, update: BlockUpdate) -> None:
+        self.head = head_of(update)
+        self._context = BlockContext(
+            update.number + 1, update.timestamp + self._block_time_s, self._next_base_fee(update)
+        )
+
+    def _step_back(self, first_dropped: BlockUpdate) -> None:
+        if self._ring:
+            self._set_head(self._ring[-1].update)
+            return
+        self.head = self._base
+        # the siblings of the dropped block have its base fee: it follows from their common parent
+        self._context = BlockContext(first_dropped.number, first_dropped.timestamp, first_dropped.base_fee_wei or 0)
+
+    def _quarantine_late(self, to_number: int) -> set[int]:
+        """Pools that joined above ``to_number`` have no state there."""
+        late = {pool_id for pool_id, joined in self._late.items() if joined > to_number}
+        for pool_id in late:
+            reason = f"its state was read at block {self._late[pool_id]}, which was rolled back"
+            self.quarantine[self.addresses[pool_id]] = Quarantine(reason, to_number, None)
+        return late
+
+    def _write_arrays(self, pool_ids: Iterable[int]) -> None:
+        """Segments of these pools. One that can't be expressed is out of the search, its state stays exact."""
+        arrays = self.arrays
+        for pool_id in pool_ids:
+            address = self.addresses[pool_id]
+            if address in self.quarantine:
+                arrays.disable(pool_id)
+                continue
+            state, family = self.states[address], self._pool_family[pool_id]
+            try:
+                segments = [
+                    family.segments(state, int(arrays.edge_i[e]), int(arrays.edge_j[e]), self._context)
+                    for e in arrays.edges_of(pool_id)
+                ]
+                arrays.update(pool_id, segments)
+            except Exception:  # float conversion of absurd reserves may overflow: the search does without the pool
+                self.counters["unsearchable"] += 1
+                arrays.disable(pool_id)
