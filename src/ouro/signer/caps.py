@@ -1,0 +1,82 @@
+"""The hard limits that hold whatever the engine asks for. Pure: no clock, no files, no keys.
+
+A compromised or confused engine can at worst burn gas within these limits, never move funds: a transaction goes to
+the chain's executor (whose profits only flow to its cold owner) or from an operator to itself with nothing in it.
+"""
+
+from collections import deque
+
+from ouro.config.model import ChainConfig, OuroConfig
+from ouro.signer.messages import Refusal, SignRequest
+from ouro.types import AttemptKind, Mode
+
+_MINUTE_NS = 60 * 10**9
+
+
+class Caps:
+    """Checks that need nothing but the configuration."""
+
+    def __init__(self, config: OuroConfig) -> None:
+        self._mode = config.mode
+        self._signer = config.signer
+        self._chains = config.chains
+
+    def check(self, request: SignRequest) -> Refusal | None:
+        """None when ``request`` is within the limits, else the first limit that it breaks."""
+        if self._mode is not Mode.LIVE:
+            return Refusal("mode", f"nothing is signed in mode {self._mode.value}")
+        chain = self._chains.get(request.chain)
+        if chain is None:
+            return Refusal("unknown_chain", f"chain {request.chain[:40]!r} is not in the configuration")
+        if request.chain_id != chain.chain_id:
+            asked = f"asked for chain id {request.chain_id}, profile {request.chain} names {chain.chain_id}"
+            return Refusal("chain_id", asked)
+        if request.operator not in chain.operators:
+            return Refusal("unknown_operator", f"{request.operator[:50]!r} is no operator of {request.chain}")
+        return self._check_destination(request, chain) or self._check_gas(request)
+
+    def _check_destination(self, request: SignRequest, chain: ChainConfig) -> Refusal | None:
+        if request.value_wei != 0:
+            return Refusal("value", f"value is {request.value_wei} wei, only 0 is signed")
+        if request.kind is AttemptKind.CANCEL:
+            if request.to != request.operator:
+                return Refusal(
+                    "destination", f"a cancel goes to {request.operator} itself, not to {request.to[:50]!r}"
+                )
+            if request.data or request.access_list:
+                return Refusal("cancel_not_empty", "a cancel carries neither data nor an access list")
+        elif chain.executor is None or request.to != chain.executor:
+            return Refusal("destination", f"{request.to[:50]!r} is not the executor of {request.chain}")
+        return None
+
+    def _check_gas(self, request: SignRequest) -> Refusal | None:
+        limit, fee_limit = self._signer.max_gas_limit, self._signer.max_fee_per_gas_wei
+        if request.gas_limit > limit:
+            return Refusal("gas_limit", f"gas limit {request.gas_limit} is above {limit} (signer.max_gas_limit)")
+        fee, tip = request.max_fee_per_gas_wei, request.max_priority_fee_per_gas_wei
+        if fee > fee_limit:
+            return Refusal("fee_cap", f"fee per gas {fee} wei is above {fee_limit} (signer.max_fee_per_gas_wei)")
+        if tip > fee:
+            return Refusal("fee_cap", f"priority fee {tip} wei is above the whole fee per gas {fee} wei")
+        return None
+
+
+class RateLimit:
+    """At most ``per_minute`` new signatures in any 60 seconds; times are nanoseconds of one clock."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._times_ns: deque[int] = deque()
+
+    def check(self, now_ns: int) -> Refusal | None:
+        """None when one more may be signed now."""
+        while self._times_ns and now_ns - self._times_ns[0] >= _MINUTE_NS:
+            self._times_ns.popleft()
+        if len(self._times_ns) < self._per_minute:
+            return None
+        allowed = f"{self._per_minute} transactions a minute are allowed (signer.max_transactions_per_minute)"
+        return Refusal("rate", allowed)
+
+    def record(self, now_ns: int) -> None:
+        """Count one signature."""
+        self._times_ns.append(now_ns)

@@ -1,0 +1,140 @@
+"""The engine's side of the signer: one persistent connection, typed errors, safe repetition."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TypeVar
+
+from ouro.hashing import keccak
+from ouro.signer.messages import (
+    MAX_FRAME_BYTES,
+    Addresses,
+    AddressesRequest,
+    Answer,
+    FrameError,
+    PingRequest,
+    Pong,
+    Refusal,
+    Request,
+    SignedTransaction,
+    SignRequest,
+    decode_answer,
+    encode_frame,
+    read_frame,
+)
+from ouro.signer.unixsocket import peer_uid, reachable
+from ouro.types import Address
+
+_A = TypeVar("_A", SignedTransaction, Pong, Addresses)
+
+
+class SignerError(Exception):
+    """Nothing was signed, as far as the caller may rely on it."""
+
+
+class SignerRefused(SignerError):
+    """The signer said no. ``reason`` is a stable code, ``detail`` is for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"signer refused ({reason}): {detail}")
+
+
+class SignerUnavailable(SignerError):
+    """No answer: not running, hung up, too slow. Repeating the same request is safe."""
+
+
+class SignerClient:
+    """Use from one event loop. Connects on the first request, again when the signer was restarted."""
+
+    def __init__(self, socket: Path, *, timeout_ms: int = 2_000) -> None:
+        self._socket = socket
+        self._timeout_s = timeout_ms / 1000
+        self._lock = asyncio.Lock()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def sign(self, request: SignRequest) -> SignedTransaction:
+        """The signed transaction. Raises SignerRefused or SignerUnavailable."""
+        signed = await self._ask(request, SignedTransaction)
+        if "0x" + keccak(signed.raw).hex() != signed.tx_hash:
+            raise SignerUnavailable(f"{self._socket}: answered with a hash that is not that of its transaction")
+        return signed
+
+    async def addresses(self) -> tuple[Address, ...]:
+        """Accounts whose keys the signer holds."""
+        return (await self._ask(AddressesRequest(), Addresses)).addresses
+
+    async def ping(self) -> Pong:
+        """Proof of life, with the state of the halt file."""
+        return await self._ask(PingRequest(), Pong)
+
+    async def wait_ready(self, timeout_ms: int = 30_000) -> Pong:
+        """Ping until the signer answers. Raises SignerUnavailable after ``timeout_ms``."""
+        deadline = time.monotonic() + timeout_ms / 1000
+        while True:
+            try:
+                return await self.ping()
+            except SignerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        async with self._lock:
+            self._drop()
+
+    async def _ask(self, request: Request, expected: type[_A]) -> _A:
+        try:
+            frame = encode_frame(request)
+        except FrameError as error:
+            raise SignerRefused("malformed", str(error)) from error
+        async with self._lock:
+            answer = await self._exchange(frame)
+        if isinstance(answer, Refusal):
+            raise SignerRefused(answer.reason, answer.detail)
+        if not isinstance(answer, expected):
+            raise SignerUnavailable(f"{self._socket}: answered with {type(answer).__name__}")
+        return answer
+
+    async def _exchange(self, frame: bytes) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if self._streams is not None:
+                    try:
+                        return await self._exchange_once(*self._streams, frame)
+                    except (OSError, FrameError):
+                        self._drop()  # a restarted signer leaves a dead connection; one payload has one signature
+                return await self._exchange_once(*await self._connect(), frame)
+        except TimeoutError as error:
+            self._drop()
+            raise SignerUnavailable(f"{self._socket}: no answer within {self._timeout_s:g} s") from error
+        except (OSError, FrameError) as error:
+            self._drop()
+            raise SignerUnavailable(f"{self._socket}: {error}; is `ouro signer` running?") from error
+        except asyncio.CancelledError:
+            self._drop()  # a late answer must not be taken for that of the next request
+            raise
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        with reachable(self._socket) as name:
+            streams = await asyncio.open_unix_connection(name, limit=MAX_FRAME_BYTES)
+        self._streams = streams
+        if peer_uid(streams[1].get_extra_info("socket")) != os.geteuid():
+            raise PermissionError("another user listens there")
+        return streams
+
+    @staticmethod
+    async def _exchange_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: bytes) -> Answer:
+        writer.write(frame)
+        await writer.drain()
+        body = await read_frame(reader)
+        if body is None:
+            raise ConnectionResetError("hung up without an answer")
+        return decode_answer(body)
+
+    def _drop(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
