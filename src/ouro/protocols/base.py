@@ -72,9 +72,9 @@ class BalanceChange:
 
 Segments = npt.NDArray[np.float64]
 """Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
-``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included); the next segment starts
-where this one stops. The last ``cap_in`` is ``inf`` where the curve never ends (Uniswap V2) and finite where the
-liquidity does (Uniswap V3): nothing more comes out beyond it. Float, for search only."""
+``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included); the next segment
+starts where this one stops. The last ``cap_in`` is ``inf`` where the curve never ends (Uniswap V2) and finite
+where the liquidity ends (Uniswap V3): nothing more comes out beyond it. Float, for search only."""
 
 
 class Family(Protocol):

@@ -1,0 +1,7 @@
+"""The AMM families that the rest of the system can use, by name. A new family is one line here."""
+
+from ouro.protocols.base import Family
+from ouro.protocols.uniswap_v2 import UniswapV2
+from ouro.protocols.uniswap_v3 import UniswapV3
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (UniswapV2(), UniswapV3())}

@@ -1,0 +1,208 @@
+"""Uniswap V2 and its forks: x·y = k, one fee per DEX.
+
+The pair accepts a swap when ``(balance·D - amount_in·n)`` of both sides multiply to at least ``r0·r1·D²``, with
+n/D = 3/1000 in the original and 2/1000 or 25/10000 in forks. Solved for the output with one input, the largest
+accepted integer is ``floor(in·(D-n)·r_out / (r_in·D + in·(D-n)))``, which is the routers' ``getAmountOut``; n/D
+enters only as a ratio, so parts per million give the same integers as any fork's own denominator.
+
+Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from ouro.hashing import topic
+from ouro.protocols import jsonform
+from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.eventdata import data_words, require_address, uint
+from ouro.types import Address, BlockContext, Log
+
+PPM = 1_000_000
+MAX_RESERVE = (1 << 112) - 1
+_U32 = (1 << 32) - 1
+_U256 = (1 << 256) - 1
+
+RESERVES_SLOT = 8
+PRICE0_CUMULATIVE_SLOT = 9
+PRICE1_CUMULATIVE_SLOT = 10
+
+SYNC_TOPIC = topic("Sync(uint112,uint112)")
+
+SWAP_GAS = 62_000
+"""Cold gas of ``pair.swap`` that moves two plain ERC-20 balances; see docs/protocols.md."""
+
+
+class UniswapV2State(msgspec.Struct, frozen=True):
+    """A pair. ``price*_cumulative`` are the pair's UQ112x112 accumulators modulo 2^256.
+
+    They and ``block_timestamp_last`` only matter for ``storage_writes``; leave them at zero where nobody needs it.
+    """
+
+    family: ClassVar[str] = "uniswap_v2"
+
+    address: Address
+    tokens: tuple[Address, Address]
+    reserve0: int
+    reserve1: int
+    fee_ppm: int
+    block_timestamp_last: int = 0
+    price0_cumulative: int = 0
+    price1_cumulative: int = 0
+
+
+class SyncDelta(msgspec.Struct, frozen=True):
+    """Reserves after a swap, mint, burn, sync or skim, and the time of the block that changed them."""
+
+    reserve0: int
+    reserve1: int
+    timestamp: int
+
+
+def _updated(state: UniswapV2State, reserve0: int, reserve1: int, timestamp: int) -> UniswapV2State:
+    """The pair's ``_update``: accumulate the old price over the time it stood, then store the new reserves."""
+    now = timestamp & _U32
+    elapsed = (now - state.block_timestamp_last) & _U32
+    cumulative0, cumulative1 = state.price0_cumulative, state.price1_cumulative
+    if elapsed and state.reserve0 and state.reserve1:
+        cumulative0 = (cumulative0 + (state.reserve1 << 112) // state.reserve0 * elapsed) & _U256
+        cumulative1 = (cumulative1 + (state.reserve0 << 112) // state.reserve1 * elapsed) & _U256
+    return UniswapV2State(
+        state.address, state.tokens, reserve0, reserve1, state.fee_ppm, now, cumulative0, cumulative1
+    )
+
+
+def _check_direction(i: int, j: int) -> None:
+    if (i, j) not in ((0, 1), (1, 0)):
+        raise QuoteError(f"a pair has tokens 0 and 1, not {i} and {j}")
+
+
+class UniswapV2:
+    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+
+    name: ClassVar[str] = "uniswap_v2"
+    topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
+
+    def decode(self, state: UniswapV2State, log: Log, timestamp: int) -> SyncDelta | None:
+        """Sync only: every other event of a pair is followed by one."""
+        require_address(log, state.address)
+        if not log.topics or log.topics[0] != SYNC_TOPIC:
+            return None
+        reserve0, reserve1 = data_words(log, 2, "Sync")
+        return SyncDelta(uint(reserve0, 112, "reserve0"), uint(reserve1, 112, "reserve1"), timestamp)
+
+    def apply(self, state: UniswapV2State, delta: SyncDelta) -> UniswapV2State:
+        """The pair after ``delta``."""
+        return _updated(state, delta.reserve0, delta.reserve1, delta.timestamp)
+
+    def quote_in(self, state: UniswapV2State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
+        """The largest output the pair accepts for this input."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if amount_in_wei <= 0:
+            raise QuoteError(f"amount in must be positive, got {amount_in_wei}")
+        if not reserve_in or not reserve_out:
+            raise QuoteError("the pair is empty")
+        room = MAX_RESERVE - reserve_in
+        if amount_in_wei > room:
+            most = _amount_out(reserve_in, reserve_out, room, state.fee_ppm)
+            raise QuoteError("the balance would overflow uint112", room, most)
+        amount_out = _amount_out(reserve_in, reserve_out, amount_in_wei, state.fee_ppm)
+        if not amount_out:
+            raise QuoteError("insufficient output amount: the input buys less than one unit")
+        return _quote(state, i, amount_in_wei, amount_out, context)
+
+    def quote_out(self, state: UniswapV2State, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
+        """The routers' ``getAmountIn``: the quotient plus one, also where the division leaves no remainder."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if amount_out_wei <= 0:
+            raise QuoteError(f"amount out must be positive, got {amount_out_wei}")
+        if not reserve_in or not reserve_out:
+            raise QuoteError("the pair is empty")
+        room = MAX_RESERVE - reserve_in
+        kept_ppm = PPM - state.fee_ppm
+        amount_in = room + 1
+        if amount_out_wei < reserve_out:
+            amount_in = reserve_in * amount_out_wei * PPM // ((reserve_out - amount_out_wei) * kept_ppm) + 1
+        if amount_in > room:
+            most = _amount_out(reserve_in, reserve_out, room, state.fee_ppm)
+            raise QuoteError("insufficient liquidity", room, most)
+        return _quote(state, i, amount_in, amount_out_wei, context)
+
+    def spot_rate(self, state: UniswapV2State, i: int, j: int) -> float:
+        """Marginal output per unit of input, fee included."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return 0.0
+        return reserve_out / reserve_in * ((PPM - state.fee_ppm) / PPM)
+
+    def segments(self, state: UniswapV2State, i: int, j: int, context: BlockContext) -> Segments:
+        """One piece that never ends."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return np.empty((0, 4))
+        return np.array([[reserve_in, reserve_out, (PPM - state.fee_ppm) / PPM, np.inf]])
+
+    def storage_writes(self, state: UniswapV2State, delta: SyncDelta) -> tuple[StorageWrite | BalanceChange, ...]:
+        """Reserves, price accumulators and the pair's token balances (which equal the reserves after a sync)."""
+        after = _updated(state, delta.reserve0, delta.reserve1, delta.timestamp)
+        packed = after.reserve0 | after.reserve1 << 112 | after.block_timestamp_last << 224
+        writes: list[StorageWrite | BalanceChange] = [StorageWrite(state.address, RESERVES_SLOT, packed)]
+        if after.price0_cumulative != state.price0_cumulative:
+            writes.append(StorageWrite(state.address, PRICE0_CUMULATIVE_SLOT, after.price0_cumulative))
+        if after.price1_cumulative != state.price1_cumulative:
+            writes.append(StorageWrite(state.address, PRICE1_CUMULATIVE_SLOT, after.price1_cumulative))
+        changes = (after.reserve0 - state.reserve0, after.reserve1 - state.reserve1)
+        writes += [
+            BalanceChange(token, state.address, change)
+            for token, change in zip(state.tokens, changes, strict=True)
+            if change
+        ]
+        return tuple(writes)
+
+    def to_json(self, state: UniswapV2State) -> dict[str, Any]:
+        """A tagged, JSON-safe form."""
+        return {
+            "family": self.name,
+            "address": state.address,
+            "tokens": list(state.tokens),
+            "reserve0": str(state.reserve0),
+            "reserve1": str(state.reserve1),
+            "fee_ppm": state.fee_ppm,
+            "block_timestamp_last": state.block_timestamp_last,
+            "price0_cumulative": str(state.price0_cumulative),
+            "price1_cumulative": str(state.price1_cumulative),
+        }
+
+    def from_json(self, value: dict[str, Any]) -> UniswapV2State:
+        """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
+        found = jsonform.fields(value, self.name, UniswapV2State.__struct_fields__)
+        return UniswapV2State(
+            address=jsonform.address(found["address"], "address"),
+            tokens=jsonform.token_pair(found["tokens"]),
+            reserve0=jsonform.integer(found["reserve0"], "reserve0", 0, MAX_RESERVE),
+            reserve1=jsonform.integer(found["reserve1"], "reserve1", 0, MAX_RESERVE),
+            fee_ppm=jsonform.integer(found["fee_ppm"], "fee_ppm", 0, PPM - 1),
+            block_timestamp_last=jsonform.integer(found["block_timestamp_last"], "block_timestamp_last", 0, _U32),
+            price0_cumulative=jsonform.integer(found["price0_cumulative"], "price0_cumulative", 0, _U256),
+            price1_cumulative=jsonform.integer(found["price1_cumulative"], "price1_cumulative", 0, _U256),
+        )
+
+
+def _oriented(state: UniswapV2State, i: int) -> tuple[int, int]:
+    return (state.reserve0, state.reserve1) if i == 0 else (state.reserve1, state.reserve0)
+
+
+def _amount_out(reserve_in: int, reserve_out: int, amount_in: int, fee_ppm: int) -> int:
+    kept = amount_in * (PPM - fee_ppm)
+    return kept * reserve_out // (reserve_in * PPM + kept)
+
+
+def _quote(state: UniswapV2State, i: int, amount_in: int, amount_out: int, context: BlockContext) -> Quote:
+    change0, change1 = (amount_in, -amount_out) if i == 0 else (-amount_out, amount_in)
+    after = _updated(state, state.reserve0 + change0, state.reserve1 + change1, context.timestamp)
+    return Quote(amount_in, amount_out, SWAP_GAS, after)

@@ -1,0 +1,115 @@
+"""Uniswap V3: concentrated liquidity with a fixed fee, exact to the wei.
+
+``v3_math`` has the contract's integer formulas, ``v3_ticks`` the initialised ticks, ``v3_swap`` the swap itself,
+``v3_events`` and ``v3_state`` the state and its logs, ``v3_storage`` the storage layout.
+"""
+
+from bisect import bisect_right
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ouro.protocols import v3_events, v3_storage
+from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.v3_events import PoolDelta
+from ouro.protocols.v3_math import PPM, Q96
+from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
+from ouro.protocols.v3_swap import SwapResult, default_limit, swap
+from ouro.types import BlockContext, Log
+
+# Cold gas of ``pool.swap`` between two plain ERC-20 tokens; see docs/protocols.md for how they were measured.
+BASE_GAS = 85_000
+GAS_PER_TICK = 24_000
+GAS_PER_WORD = 5_500
+
+
+class UniswapV3:
+    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+
+    name: ClassVar[str] = "uniswap_v3"
+    topics: ClassVar[tuple[str, ...]] = v3_events.TOPICS
+
+    def decode(self, state: UniswapV3State, log: Log, timestamp: int) -> PoolDelta | None:
+        """The delta of ``log``; None for events that are none of a pool's."""
+        return v3_events.decode(state, log, timestamp)
+
+    def apply(self, state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
+        """The state after ``delta``."""
+        return v3_events.apply(state, delta)
+
+    def quote_in(self, state: UniswapV3State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
+        """Exact input. Input that buys nothing is accepted, as the contract does."""
+        zero_for_one = _direction(i, j)
+        if amount_in_wei <= 0:
+            raise QuoteError(f"amount in must be positive, got {amount_in_wei}")
+        return _quote(state, swap(state, zero_for_one, amount_in_wei, default_limit(zero_for_one)), context)
+
+    def quote_out(self, state: UniswapV3State, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
+        """Exact output, paid in token ``i``."""
+        zero_for_one = _direction(i, j)
+        if amount_out_wei <= 0:
+            raise QuoteError(f"amount out must be positive, got {amount_out_wei}")
+        return _quote(state, swap(state, zero_for_one, -amount_out_wei, default_limit(zero_for_one)), context)
+
+    def spot_rate(self, state: UniswapV3State, i: int, j: int) -> float:
+        """Marginal output per unit of input, fee included; beyond a gap in the liquidity, the rate behind it."""
+        zero_for_one = _direction(i, j)
+        gamma = (PPM - state.fee_ppm) / PPM
+        if state.liquidity:
+            price = (state.sqrt_price_x96 / Q96) ** 2
+            return price * gamma if zero_for_one else gamma / price
+        rows = _segments(state, zero_for_one)
+        return float(rows[0, 1] / rows[0, 0] * gamma) if len(rows) else 0.0
+
+    def segments(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Segments:
+        """Every range with liquidity in the direction of travel, the current partial one first."""
+        return _segments(state, _direction(i, j))
+
+    def storage_writes(self, state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
+        """Slot0, liquidity, the observation, tick and bitmap words, token balances."""
+        return v3_storage.storage_writes(state, delta)
+
+    def to_json(self, state: UniswapV3State) -> dict[str, Any]:
+        """A tagged, JSON-safe form."""
+        return state_to_json(state)
+
+    def from_json(self, value: dict[str, Any]) -> UniswapV3State:
+        """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
+        return state_from_json(value)
+
+
+def _direction(i: int, j: int) -> bool:
+    if (i, j) not in ((0, 1), (1, 0)):
+        raise QuoteError(f"a pool has tokens 0 and 1, not {i} and {j}")
+    return i == 0
+
+
+def _quote(state: UniswapV3State, result: SwapResult, context: BlockContext) -> Quote:
+    if result.remaining_wei:
+        raise QuoteError("insufficient liquidity", result.amount_in_wei, result.amount_out_wei)
+    after = moved(state, result.sqrt_price_x96, result.tick, result.liquidity, context.timestamp)
+    gas = BASE_GAS + GAS_PER_TICK * result.ticks_crossed + GAS_PER_WORD * result.words_passed
+    return Quote(result.amount_in_wei, result.amount_out_wei, gas, after)
+
+
+def _segments(state: UniswapV3State, zero_for_one: bool) -> Segments:
+    if not state.sqrt_price_x96:
+        return np.empty((0, 4))
+    directed = state.ticks.directed(zero_for_one, state.fee_ppm)
+    k = bisect_right(state.ticks.sorted_ticks, state.tick) - (1 if zero_for_one else 0)
+    if not 0 <= k < len(directed.start):
+        return np.empty((0, 4))
+    rest = directed.rows[directed.start[k] :]
+    here, there = state.sqrt_price_x96 / Q96, float(directed.sqrt_floats[k])
+    distance = here - there if zero_for_one else there - here
+    if not state.liquidity or distance <= 0:
+        return rest.copy()
+    gamma = (PPM - state.fee_ppm) / PPM
+    token0, token1 = state.liquidity / here, state.liquidity * here
+    rows = np.empty((len(rest) + 1, 4))
+    rows[1:] = rest
+    if zero_for_one:
+        rows[0] = (token0, token1, gamma, state.liquidity * distance / (here * there * gamma))
+    else:
+        rows[0] = (token1, token0, gamma, state.liquidity * distance / gamma)
+    return rows

@@ -1,0 +1,88 @@
+"""Where a Uniswap V3 pool keeps what its events change (storage layout of v3-core 1.0.1).
+
+Not derived, because it does not change what a swap pays: fee growth (slots 1 and 2, words 1 and 2 of a tick), the
+oracle's share of a tick (word 3), protocol fees owed (slot 3), positions (mapping 7).
+"""
+
+from functools import lru_cache
+
+from ouro.hashing import keccak
+from ouro.protocols.base import BalanceChange, StorageWrite
+from ouro.protocols.v3_events import InitializeDelta, LiquidityDelta, PoolDelta, SwapDelta, TransferDelta, apply
+from ouro.protocols.v3_state import UniswapV3State
+from ouro.protocols.v3_ticks import WORD_BITS
+
+SLOT0 = 0
+LIQUIDITY_SLOT = 4
+TICKS_SLOT = 5
+BITMAP_SLOT = 6
+OBSERVATIONS_SLOT = 8
+TICK_WORDS = 4
+_U24, _U56, _U128, _U256 = (1 << 24) - 1, (1 << 56) - 1, (1 << 128) - 1, (1 << 256) - 1
+
+
+@lru_cache(maxsize=1 << 16)
+def mapping_slot(key: int, slot: int) -> int:
+    """Slot of ``mapping(intN => …)`` at ``slot`` for ``key``, sign-extended."""
+    return int.from_bytes(keccak((key & _U256).to_bytes(32) + slot.to_bytes(32)))
+
+
+def slot0_word(state: UniswapV3State) -> int:
+    """Slot0 packed, with the reentrancy lock open."""
+    unlocked = 1 if state.sqrt_price_x96 else 0
+    return (
+        state.sqrt_price_x96
+        | (state.tick & _U24) << 160
+        | state.observation_index << 184
+        | state.observation_cardinality << 200
+        | state.observation_cardinality_next << 216
+        | state.fee_protocol << 232
+        | unlocked << 240
+    )
+
+
+def observation_word(state: UniswapV3State) -> int:
+    """The oracle's last entry packed."""
+    last = state.observation
+    return last.timestamp | (last.tick_cumulative & _U56) << 32 | last.seconds_per_liquidity_x128 << 88 | 1 << 248
+
+
+def storage_writes(state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
+    """Words and balances that ``delta`` changes in the contract, given the state before it."""
+    after = apply(state, delta)
+    writes: list[StorageWrite | BalanceChange] = []
+    if slot0_word(after) != slot0_word(state):
+        writes.append(StorageWrite(state.address, SLOT0, slot0_word(after)))
+    if after.liquidity != state.liquidity:
+        writes.append(StorageWrite(state.address, LIQUIDITY_SLOT, after.liquidity))
+    if after.observation != state.observation or isinstance(delta, InitializeDelta):
+        slot = OBSERVATIONS_SLOT + after.observation_index
+        writes.append(StorageWrite(state.address, slot, observation_word(after)))
+    if isinstance(delta, LiquidityDelta) and delta.change:
+        for tick in (delta.lower, delta.upper):
+            writes += _tick_writes(state, after, tick)
+    return (*writes, *_balance_changes(state, delta))
+
+
+def _tick_writes(before: UniswapV3State, after: UniswapV3State, tick: int) -> list[StorageWrite]:
+    base = mapping_slot(tick, TICKS_SLOT)
+    gross, net = after.ticks.get(tick, (0, 0))
+    writes = [StorageWrite(after.address, base, gross | (net & _U128) << 128)]
+    if not gross:  # the contract deletes the whole entry
+        writes += [StorageWrite(after.address, (base + word) & _U256, 0) for word in range(1, TICK_WORDS)]
+    if (tick in before.ticks) != (tick in after.ticks):
+        word = tick // after.tick_spacing // WORD_BITS
+        value = after.ticks.bitmap_word(word, after.tick_spacing)
+        writes.append(StorageWrite(after.address, mapping_slot(word, BITMAP_SLOT), value))
+    return writes
+
+
+def _balance_changes(state: UniswapV3State, delta: PoolDelta) -> list[BalanceChange]:
+    amounts = (0, 0)
+    if isinstance(delta, SwapDelta | TransferDelta) or (isinstance(delta, LiquidityDelta) and delta.change > 0):
+        amounts = (delta.amount0, delta.amount1)
+    return [
+        BalanceChange(token, state.address, amount)
+        for token, amount in zip(state.tokens, amounts, strict=True)
+        if amount
+    ]
