@@ -229,8 +229,8 @@ class OutcomeKind(StrEnum):
     """Final states of an attempt.
 
     landed: included and successful. lost: included but beaten (the executor's own profit or staleness check
-    refused). reverted: included and failed for any other reason. expired: never included, its nonce was taken
-    by a cancel or its block passed. dropped: the node no longer knows it and its nonce is unused.
+    refused). reverted: included and failed for any other reason. expired: never included before its last block passed,
+    its nonce was taken back. dropped: the same, and the node had forgotten it.
     """
 
     LANDED = "landed"

@@ -1,0 +1,143 @@
+"""From a receipt to an outcome: what happened, what it brought, what it cost. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ouro.hashing import topic
+from ouro.types import (
+    Address,
+    Attempt,
+    AttemptKind,
+    Hash,
+    Log,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Transfer,
+)
+
+TRANSFER_TOPIC = topic("Transfer(address,address,uint256)")
+
+
+class ReceiptView(Protocol):
+    """The part of a receipt that settlement reads."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def block_number(self) -> int: ...
+    @property
+    def block_hash(self) -> Hash: ...
+    @property
+    def tx_index(self) -> int: ...
+    @property
+    def gas_used(self) -> int: ...
+    @property
+    def effective_gas_price(self) -> int: ...
+    @property
+    def logs(self) -> tuple[Log, ...]: ...
+
+
+class SwapReader(Protocol):
+    """Reads what a pool says it swapped: see ``Family.swap_amounts``."""
+
+    def __call__(self, pool: Address, i: int, j: int, log: Log) -> tuple[int, int] | None: ...
+
+
+PoolsTouched = Mapping[Address, int]
+"""Pool → index of the first transaction of a block that touched it."""
+
+
+def outcome_of(
+    attempt: Attempt,
+    plan: Plan | None,
+    receipt: ReceiptView,
+    owned: frozenset[Address],
+    swaps: SwapReader,
+    touched: PoolsTouched | None,
+) -> Outcome:
+    """The outcome of an included attempt.
+
+    ``touched`` are the pools that the block's transactions moved, None where the block is not at hand. A failed
+    trade is *lost* when somebody ahead of it moved one of its pools or when it came in later than the block it was
+    made for, and *reverted* (a bug, until explained) otherwise.
+    """
+    landed = receipt.status == 1
+    kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched)
+    transfers = token_transfers(receipt.logs, owned) if landed else ()
+    trade = plan if landed and attempt.kind is AttemptKind.TRADE else None
+    return Outcome(
+        attempt_id=attempt.attempt_id,
+        kind=kind,
+        block_number=receipt.block_number,
+        block_hash=receipt.block_hash,
+        gas_used=receipt.gas_used,
+        gas_cost_wei=receipt.gas_used * receipt.effective_gas_price,
+        realised_profit_wei=realised_profit(trade.profit_token, transfers, owned) if trade else 0,
+        realised_amounts_wei=realised_amounts(trade, receipt.logs, swaps) if trade else (),
+        transfers=transfers,
+        reason=reason,
+    )
+
+
+def never_included(attempt: Attempt, kind: OutcomeKind, reason: str) -> Outcome:
+    """The outcome of an attempt that cost nothing because no block has it."""
+    return Outcome(attempt.attempt_id, kind, None, None, 0, 0, 0, (), (), reason)
+
+
+def token_transfers(logs: Sequence[Log], owned: frozenset[Address]) -> tuple[Transfer, ...]:
+    """Every ERC-20 movement of the receipt that an owned account took part in."""
+    moved: list[Transfer] = []
+    for log in logs:
+        if len(log.topics) != 3 or log.topics[0] != TRANSFER_TOPIC or len(log.data) < 66:
+            continue
+        source, destination = "0x" + log.topics[1][-40:], "0x" + log.topics[2][-40:]
+        if source in owned or destination in owned:
+            moved.append(Transfer(log.address, source, destination, int(log.data[2:66], 16)))
+    return tuple(moved)
+
+
+def realised_profit(token: Address, transfers: Sequence[Transfer], owned: frozenset[Address]) -> int:
+    """Net change of ``token`` over all owned accounts; movements between them cancel out."""
+    gained = sum(t.amount_wei for t in transfers if t.token == token and t.destination in owned)
+    paid = sum(t.amount_wei for t in transfers if t.token == token and t.source in owned)
+    return gained - paid
+
+
+def realised_amounts(plan: Plan, logs: Sequence[Log], swaps: SwapReader) -> tuple[int, ...]:
+    """Hop inputs and the last output as the pools' own events report them; empty if an event is missing."""
+    amounts: list[int] = []
+    last_out = 0
+    for hop in plan.hops:
+        found = [
+            pair
+            for log in logs
+            if log.address == hop.pool and (pair := swaps(hop.pool, hop.i, hop.j, log)) is not None
+        ]
+        if len(found) != 1:
+            return ()
+        amounts.append(found[0][0])
+        last_out = found[0][1]
+    return (*amounts, last_out)
+
+
+def predicted_amounts(plan: Plan) -> tuple[int, ...]:
+    """What ``realised_amounts`` must equal when the state did not move."""
+    return (*(hop.amount_in_wei for hop in plan.hops), plan.hops[-1].amount_out_wei)
+
+
+def _failure(
+    attempt: Attempt, plan: Plan | None, receipt: ReceiptView, touched: PoolsTouched | None
+) -> tuple[OutcomeKind, str]:
+    if attempt.kind is AttemptKind.CANCEL:
+        return OutcomeKind.REVERTED, "a cancel failed: it moves nothing and should not be able to"
+    if receipt.block_number > attempt.max_block_number:
+        return OutcomeKind.LOST, f"included in {receipt.block_number}, its last block was {attempt.max_block_number}"
+    if plan is None:
+        return OutcomeKind.REVERTED, "its plan is not at hand, so nothing explains the revert"
+    if receipt.block_number > plan.found_at_number + 1:
+        return OutcomeKind.LOST, "included later than the first block after its state"
+    ahead = [pool for pool in plan.pools if touched and touched.get(pool, receipt.tx_index) < receipt.tx_index]
+    if ahead:
+        return OutcomeKind.LOST, f"pool {ahead[0]} was moved ahead of it in the same block"
+    return OutcomeKind.REVERTED, "no one moved its pools ahead of it"

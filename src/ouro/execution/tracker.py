@@ -1,0 +1,220 @@
+"""Follows every attempt to a final outcome, through late blocks, lost transactions and reorgs.
+
+Included is not final: an inclusion is recorded at once, so that the books are live, and reversed if its block is
+orphaned; the attempt is then followed as before. An attempt whose last block has passed can only fail, so its nonce
+is taken back by a cancel. Nothing is ever signed again for a nonce except such a cancel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from ouro.execution.settlement import PoolsTouched, ReceiptView, SwapReader, never_included, outcome_of
+from ouro.types import Address, Attempt, AttemptKind, BlockUpdate, Outcome, OutcomeKind, Plan, Rollback
+
+log = structlog.get_logger(__name__)
+
+
+class ChainReader(Protocol):
+    """What the tracker asks of a node."""
+
+    async def receipts(self, hashes: Sequence[str]) -> list[ReceiptView | None]: ...
+    async def nonces(self, operators: Sequence[Address]) -> list[int]:
+        """Next nonce of each account at the latest block."""
+        ...
+
+    async def knows(self, hashes: Sequence[str]) -> list[bool]:
+        """Whether the node has each transaction, mined or pending."""
+        ...
+
+
+class Books(Protocol):
+    """Where outcomes go. Recording the same outcome twice books it once."""
+
+    def outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome) -> None: ...
+    def reversed(self, attempt: Attempt, reason: str) -> None: ...
+
+
+Canceller = Callable[[Attempt, BlockUpdate], Any]
+"""Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None."""
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One attempt on its way."""
+
+    attempt: Attempt
+    plan: Plan | None
+    receipt: ReceiptView | None = None
+    kind: OutcomeKind | None = None
+    forgotten: bool = False
+    cancelled_at: int | None = None
+
+
+@dataclass(slots=True)
+class Settled:
+    """What one round of settling changed, for the engine: finished operators' nonces and outcomes."""
+
+    outcomes: list[tuple[Attempt, Outcome]] = field(default_factory=list)
+    reopened: list[Attempt] = field(default_factory=list)
+
+
+class Tracker:
+    """The open attempts of one chain."""
+
+    def __init__(
+        self,
+        reader: ChainReader,
+        books: Books,
+        cancel: Canceller,
+        owned: frozenset[Address],
+        swaps: SwapReader,
+        touched_in: Callable[[int], PoolsTouched | None],
+        finality_depth: int,
+        forget_depth: int,
+    ) -> None:
+        """``touched_in(block)`` tells which pools a recent block moved; ``forget_depth`` is how long an inclusion
+        is watched for a reorg even after it counts as final."""
+        self._reader = reader
+        self._books = books
+        self._cancel = cancel
+        self._owned = owned
+        self._swaps = swaps
+        self._touched_in = touched_in
+        self._finality_depth = finality_depth
+        self._forget_depth = forget_depth
+        self._tracked: dict[str, Tracked] = {}
+
+    def add(self, attempt: Attempt, plan: Plan | None) -> None:
+        """Follow ``attempt`` from now on."""
+        self._tracked[attempt.attempt_id] = Tracked(attempt, plan)
+
+    @property
+    def open_attempts(self) -> tuple[Attempt, ...]:
+        """Attempts without an outcome."""
+        return tuple(t.attempt for t in self._tracked.values() if t.kind is None)
+
+    def unfinal(self, head: int) -> int:
+        """How many attempts are open or not yet buried ``finality_depth`` blocks deep at ``head``."""
+        return sum(
+            t.kind is None or (t.receipt is not None and head < t.receipt.block_number + self._finality_depth)
+            for t in self._tracked.values()
+        )
+
+    async def on_block(self, head: BlockUpdate) -> Settled:
+        """Settle what ``head`` settles; cancel what can no longer land."""
+        settled = Settled()
+        await self._read_receipts(settled)
+        await self._handle_missing(head, settled)
+        self._forget_old(head.number)
+        return settled
+
+    def on_rollback(self, rollback: Rollback) -> Settled:
+        """Reverse every outcome above the common ancestor; those attempts are open again."""
+        settled = Settled()
+        for tracked in self._tracked.values():
+            receipt = tracked.receipt
+            gone_with_cancel = (
+                tracked.receipt is None
+                and tracked.kind is not None
+                and tracked.cancelled_at is not None
+                and tracked.cancelled_at > rollback.to_number
+            )
+            if gone_with_cancel or (receipt is not None and receipt.block_number > rollback.to_number):
+                self._reopen(tracked, f"reorg to block {rollback.to_number}", settled)
+        return settled
+
+    async def _read_receipts(self, settled: Settled) -> None:
+        waiting = [t for t in self._tracked.values() if t.kind is None]
+        if not waiting:
+            return
+        receipts = await self._reader.receipts([t.attempt.tx_hash for t in waiting])
+        for tracked, receipt in zip(waiting, receipts, strict=True):
+            if receipt is not None:
+                self._include(tracked, receipt, settled)
+
+    def _include(self, tracked: Tracked, receipt: ReceiptView, settled: Settled) -> None:
+        touched = self._touched_in(receipt.block_number)
+        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._owned, self._swaps, touched)
+        tracked.receipt = receipt
+        self._finish(tracked, outcome, settled)
+        for other in self._rivals_for_nonce(tracked):
+            lost = OutcomeKind.DROPPED if other.forgotten else OutcomeKind.EXPIRED
+            other.cancelled_at = receipt.block_number
+            if other.attempt.kind is AttemptKind.CANCEL:
+                reason = "the transaction that it would have cancelled was included"
+            else:
+                reason = f"its nonce was taken back in block {receipt.block_number}"
+            self._finish(other, never_included(other.attempt, lost, reason), settled)
+
+    def _rivals_for_nonce(self, tracked: Tracked) -> list[Tracked]:
+        mine = tracked.attempt
+        return [
+            t
+            for t in self._tracked.values()
+            if t.kind is None and t.attempt.operator == mine.operator and t.attempt.nonce == mine.nonce
+        ]
+
+    async def _handle_missing(self, head: BlockUpdate, settled: Settled) -> None:
+        late = [t for t in self._tracked.values() if t.kind is None and head.number >= t.attempt.max_block_number]
+        if not late:
+            return
+        nonces = await self._reader.nonces([t.attempt.operator for t in late])
+        known = await self._reader.knows([t.attempt.tx_hash for t in late])
+        for tracked, next_nonce, is_known in zip(late, nonces, known, strict=True):
+            tracked.forgotten = not is_known
+            if next_nonce > tracked.attempt.nonce:
+                await self._nonce_is_gone(tracked, head, settled)
+            elif tracked.attempt.kind is AttemptKind.TRADE and not self._has_live_cancel(tracked, head.number):
+                await self._take_back(tracked, head)
+
+    async def _nonce_is_gone(self, tracked: Tracked, head: BlockUpdate, settled: Settled) -> None:
+        # The receipt may have appeared between our two questions; ask once more before calling it lost.
+        if tracked.kind is not None:
+            return
+        receipt = (await self._reader.receipts([tracked.attempt.tx_hash]))[0]
+        if receipt is not None:
+            self._include(tracked, receipt, settled)
+        elif not self._rivals_open(tracked):
+            tracked.cancelled_at = head.number
+            reason = f"nonce {tracked.attempt.nonce} was used by a transaction that is not in the journal"
+            log.warning("foreign_nonce", operator=tracked.attempt.operator, nonce=tracked.attempt.nonce)
+            self._finish(tracked, never_included(tracked.attempt, OutcomeKind.DROPPED, reason), settled)
+
+    def _rivals_open(self, tracked: Tracked) -> bool:
+        return len(self._rivals_for_nonce(tracked)) > 1
+
+    def _has_live_cancel(self, tracked: Tracked, head: int) -> bool:
+        return any(
+            t.attempt.kind is AttemptKind.CANCEL and head < t.attempt.max_block_number
+            for t in self._rivals_for_nonce(tracked)
+        )
+
+    async def _take_back(self, tracked: Tracked, head: BlockUpdate) -> None:
+        newest = max(
+            (t.attempt for t in self._rivals_for_nonce(tracked)),
+            key=lambda attempt: (attempt.kind is AttemptKind.CANCEL, attempt.max_block_number),
+        )
+        cancel = await self._cancel(newest, head)
+        if cancel is not None:
+            self.add(cancel, None)
+
+    def _finish(self, tracked: Tracked, outcome: Outcome, settled: Settled) -> None:
+        tracked.kind = outcome.kind
+        self._books.outcome(tracked.attempt, tracked.plan, outcome)
+        settled.outcomes.append((tracked.attempt, outcome))
+
+    def _reopen(self, tracked: Tracked, reason: str, settled: Settled) -> None:
+        tracked.receipt, tracked.kind, tracked.cancelled_at = None, None, None
+        self._books.reversed(tracked.attempt, reason)
+        settled.reopened.append(tracked.attempt)
+
+    def _forget_old(self, head: int) -> None:
+        for attempt_id, tracked in list(self._tracked.items()):
+            if tracked.kind is None:
+                continue
+            since = tracked.receipt.block_number if tracked.receipt else tracked.cancelled_at
+            if since is None or head - since > self._forget_depth:
+                del self._tracked[attempt_id]
