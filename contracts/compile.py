@@ -24,6 +24,7 @@ OPTIMIZER_RUNS = 1_000_000
 CONTRACTS: dict[str, tuple[str, Path]] = {
     "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
     "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+    "PoolDriver.sol": ("PoolDriver", ROOT / "tests/differential/PoolDriver.json"),
 }
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
