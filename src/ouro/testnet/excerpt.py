@@ -14,9 +14,9 @@ from pathlib import Path
 Row = dict[str, str]
 
 COLUMNS = (
-    "dex kind fee_ppm token0 token1 symbol0 symbol1 decimals0 decimals1 reserve0 reserve1 "
-    "sqrt_price_x96 tick tick_spacing liquidity source_dex source_pool state"
-).split()
+    "dex", "kind", "fee_ppm", "token0", "token1", "symbol0", "symbol1", "decimals0", "decimals1", "reserve0",
+    "reserve1", "sqrt_price_x96", "tick", "tick_spacing", "liquidity", "source_dex", "source_pool", "state",
+)  # fmt: skip
 MAX_PRICE_DEVIATION = 0.05
 DATA_DIR = Path(__file__).parent / "data"
 
@@ -45,8 +45,8 @@ ETHEREUM_MIN_USD = 190_000.0
 FANTOM_FILE = "pools_v2_fantom_2022-07-09.csv.gz"
 FANTOM_ORIGIN = (
     "Recorded Fantom pools, snapshot of 2022-07-09. Source: Peter-Brad/uniswap-skim-v2, commit b12a1ff6106d "
-    "(Unlicense, public domain); excerpt. dex names the local venue that lends the recorded reserves (source_dex) its "
-    "rules; uniswap_v3 rows are modelled: the price and sqrt(reserve0*reserve1) of the deepest recorded pool."
+    "(Unlicense, public domain); excerpt. dex names the local venue that lends the recorded reserves (source_dex) "
+    "its rules; uniswap_v3 rows are modelled: the price and sqrt(reserve0*reserve1) of the deepest recorded pool."
 )
 FANTOM_USD = "0x04068da6c83afcfa0e13ba15a6696662335d5b75"
 FANTOM_TOKENS = {
@@ -187,7 +187,8 @@ def _shape(row: Row, dex: str, fee_ppm: str, state: str) -> Row:
     if row["kind"] == "v3":
         shaped["tick_spacing"] = str(TICK_SPACINGS[int(fee_ppm)])
     return shaped | lower | {
-        "dex": dex, "fee_ppm": fee_ppm, "source_dex": row["dex"], "source_pool": row["pool"].lower(), "state": state,
+        "dex": dex, "fee_ppm": fee_ppm, "source_dex": row["dex"], "source_pool": row["pool"].lower(),
+        "state": state,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -145,6 +145,11 @@ class AnvilNode:
             self.process.wait()
             self.process = None
         shutil.rmtree(self._ipc_dir, ignore_errors=True)
+
+    def set_gas_limit(self, client: Client, gas_limit: int) -> None:
+        """Block gas limit from the next block on, and after restarts."""
+        client.call("anvil_setBlockGasLimit", hex(gas_limit))
+        self.config = replace(self.config, gas_limit=gas_limit)
 
     def client(self) -> Client:
         """A new client of this node."""

@@ -73,7 +73,7 @@ def _popen(
         cwd=working_dir,
         # Own group: a Ctrl-C at the terminal reaches the parent alone, which stops the children in order.
         process_group=0,
-        preexec_fn=lambda: die_with_parent(parent_pid, death_signal),  # noqa: PLW1509 - only a syscall in there
+        preexec_fn=lambda: die_with_parent(parent_pid, death_signal),
     )
 
 

@@ -1,0 +1,55 @@
+"""Which of the node's own accounts does what, and giving them what they need."""
+
+from ouro.testnet.abi import call_data
+from ouro.testnet.client import Client
+from ouro.testnet.deploy import deploy_executor
+from ouro.testnet.deployment import Deployment
+from ouro.testnet.sender import Sender
+from ouro.types import Address
+
+TRADERS_PER_VENUE = 2
+FIRST_RIVAL = 20
+TRADER_TOKENS_WEI = 2**112
+TRADER_WRAPPED_WEI = 2**95
+_MAX_UINT256 = 2**256 - 1
+
+
+def trader_accounts(client: Client, deployment: Deployment) -> dict[str, tuple[Address, ...]]:
+    """Accounts of the market agents by venue name; account 0 is the deployer's."""
+    accounts = [account.lower() for account in client.call("eth_accounts")]
+    return {
+        venue.name: tuple(accounts[1 + k * TRADERS_PER_VENUE : 1 + (k + 1) * TRADERS_PER_VENUE])
+        for k, venue in enumerate(deployment.venues)
+    }
+
+
+def fund_traders(client: Client, deployment: Deployment) -> None:
+    """Give every trader every token and let its venue's router spend them."""
+    funder = Sender(client, deployment.deployer)
+    traders: list[Sender] = []
+    for name, accounts in trader_accounts(client, deployment).items():
+        router = deployment.venue(name).router
+        for account in accounts:
+            sender = Sender(client, account)
+            traders.append(sender)
+            for token in deployment.tokens:
+                wrapped = token.address == deployment.wrapped_native
+                amount = TRADER_WRAPPED_WEI if wrapped else TRADER_TOKENS_WEI
+                funder.send(token.address, call_data("transfer(address,uint256)", account, amount), gas=100_000)
+                sender.send(token.address, call_data("approve(address,uint256)", router, _MAX_UINT256), gas=80_000)
+    for sender in (funder, *traders):
+        sender.mine()
+
+
+def fund_rivals(client: Client, deployment: Deployment, count: int) -> tuple[dict[str, str], ...]:
+    """Accounts with executors of their own: ``{"account", "executor"}`` each."""
+    accounts = [account.lower() for account in client.call("eth_accounts")]
+    if count > len(accounts) - FIRST_RIVAL:
+        raise ValueError(f"rivals: at most {len(accounts) - FIRST_RIVAL} are possible, {count} were asked for")
+    rivals: list[dict[str, str]] = []
+    for account in accounts[FIRST_RIVAL : FIRST_RIVAL + count]:
+        sender = Sender(client, account)
+        executor = deploy_executor(sender, account, [account])
+        sender.mine()
+        rivals.append({"account": account, "executor": executor})
+    return tuple(rivals)

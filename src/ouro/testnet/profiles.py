@@ -1,0 +1,138 @@
+"""What each local chain is modelled on: private chain id, rhythm, venues, and recorded pools to start from.
+
+The names are those of real chains and lend composition only: the chain ids belong to no public chain, so nothing
+signed here is valid anywhere else.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_DATA_DIR = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPool:
+    """A pool as recorded, raw integers; ``reserves`` of V2, price, tick and in-range liquidity of V3."""
+
+    dex: str
+    kind: str
+    fee_ppm: int
+    tokens: tuple[str, str]
+    symbols: tuple[str, str]
+    decimals: tuple[int, int]
+    reserves: tuple[int, int]
+    sqrt_price_x96: int
+    tick: int
+    tick_spacing: int
+    liquidity: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedToken:
+    """A token of the excerpt; ``recorded_address`` orders the tokens within pairs."""
+
+    symbol: str
+    decimals: int
+    recorded_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class VenueProfile:
+    """A DEX to deploy. ``kind``: which real contracts; ``fee_ppm`` is None where each pool has its own."""
+
+    name: str
+    kind: str
+    family: str
+    fee_ppm: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainProfile:
+    """Composition of one local chain."""
+
+    name: str
+    chain_id: int
+    block_time_s: float
+    native_symbol: str
+    stable_symbols: tuple[str, ...]
+    venues: tuple[VenueProfile, ...]
+    base_fee_wei: int
+
+    @property
+    def pools(self) -> tuple[RecordedPool, ...]:
+        """The recorded pools, in file order."""
+        return load_pools(self.name)
+
+    @property
+    def tokens(self) -> tuple[RecordedToken, ...]:
+        """Distinct tokens of the pools, by recorded address."""
+        found: dict[str, RecordedToken] = {}
+        for pool in self.pools:
+            for k in (0, 1):
+                found[pool.tokens[k]] = RecordedToken(pool.symbols[k], pool.decimals[k], pool.tokens[k])
+        return tuple(found[address] for address in sorted(found))
+
+
+_UNISWAP_V2 = VenueProfile("uniswap_v2", "uniswap_v2", "uniswap_v2", 3_000)
+_SUSHISWAP_V2 = VenueProfile("sushiswap_v2", "sushiswap_v2", "uniswap_v2", 3_000)
+_PANCAKE_V2 = VenueProfile("pancake_v2", "pancake_v2", "uniswap_v2", 2_000)
+_UNISWAP_V3 = VenueProfile("uniswap_v3", "uniswap_v3", "uniswap_v3", None)
+
+PROFILES: dict[str, ChainProfile] = {
+    "ethereum": ChainProfile(
+        name="ethereum",
+        chain_id=9_300_001,
+        block_time_s=1.0,
+        native_symbol="WETH",
+        stable_symbols=("USDC", "USDT", "DAI"),
+        venues=(_UNISWAP_V2, _SUSHISWAP_V2, _UNISWAP_V3),
+        base_fee_wei=1_000_000_000,
+    ),
+    "fantom": ChainProfile(
+        name="fantom",
+        chain_id=9_300_250,
+        block_time_s=0.5,
+        native_symbol="WFTM",
+        stable_symbols=("USDC", "fUSDT", "DAI"),
+        venues=(_UNISWAP_V2, _PANCAKE_V2, _UNISWAP_V3),
+        base_fee_wei=1_000_000_000,
+    ),
+}
+
+
+@cache
+def load_pools(name: str) -> tuple[RecordedPool, ...]:
+    """Read ``data/pools_NAME.csv``; its first line tells the origin. Raises ``ValueError`` naming file and row."""
+    path = _DATA_DIR / f"pools_{name}.csv"
+    with path.open(newline="") as stream:
+        origin = stream.readline()
+        if not origin.startswith("# "):
+            raise ValueError(f"{path}: the first line must tell the origin of the data")
+        pools = []
+        for number, row in enumerate(csv.DictReader(stream), start=3):
+            try:
+                pools.append(_pool(row))
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{path}, line {number}: {error!r}") from error
+    return tuple(pools)
+
+
+def _pool(row: dict[str, str]) -> RecordedPool:
+    def number(column: str) -> int:
+        return int(row[column] or 0)
+
+    return RecordedPool(
+        dex=row["dex"],
+        kind=row["kind"],
+        fee_ppm=number("fee_ppm"),
+        tokens=(row["token0"], row["token1"]),
+        symbols=(row["symbol0"], row["symbol1"]),
+        decimals=(number("decimals0"), number("decimals1")),
+        reserves=(number("reserve0"), number("reserve1")),
+        sqrt_price_x96=number("sqrt_price_x96"),
+        tick=number("tick"),
+        tick_spacing=number("tick_spacing"),
+        liquidity=number("liquidity"),
+    )

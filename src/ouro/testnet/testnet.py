@@ -1,0 +1,239 @@
+"""Whole local chains for the demo and the tests: nodes, real contracts, recorded pools, a live market."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from eth_account import Account
+
+from ouro.config.model import ChainConfig, DexConfig
+from ouro.testnet.accounts import fund_rivals, fund_traders
+from ouro.testnet.deploy import deploy
+from ouro.testnet.deployment import Deployment
+from ouro.testnet.node import AnvilNode, NodeConfig
+from ouro.testnet.process import end, spawn
+from ouro.testnet.profiles import PROFILES, ChainProfile
+from ouro.testnet.seed import seed as seed_pools
+from ouro.types import Address
+
+SETUP_GAS_LIMIT = 3_000_000_000
+"""While deploying, so that all of it fits into a few blocks; afterwards blocks have ``BLOCK_GAS_LIMIT``."""
+
+BLOCK_GAS_LIMIT = 30_000_000
+OPERATOR_BALANCE_WEI = 100 * 10**18
+OWNER_BALANCE_WEI = 10**18
+_NODE_ACCOUNTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """What every chain of a testnet has in common. ``state_interval_s``: see ``NodeConfig``."""
+
+    operators: int = 4
+    rivals: int = 0
+    intensity: float = 1.0
+    block_time_s: float | None = None
+    state_interval_s: int | None = None
+    historical_states: bool = False
+
+
+@dataclass(slots=True)
+class LocalChain:
+    """One running chain. Keys are made anew for each run and live in memory only."""
+
+    profile: ChainProfile
+    node: AnvilNode
+    deployment: Deployment
+    block_time_s: float
+    owner_key: str = field(repr=False)
+    operator_keys: Mapping[Address, str] = field(repr=False)
+    rivals: tuple[dict[str, str], ...] = ()
+
+    @property
+    def ws_url(self) -> str:
+        """For subscriptions."""
+        return self.node.ws_url
+
+    @property
+    def http_url(self) -> str:
+        """For scripts."""
+        return self.node.http_url
+
+    @property
+    def ipc_path(self) -> Path:
+        """The node's Unix socket."""
+        return self.node.ipc_path
+
+    def config(self) -> ChainConfig:
+        """How the engine is told of this chain: nothing in it that a real provider would not give."""
+        deployment = self.deployment
+        return ChainConfig(
+            chain_id=deployment.chain_id,
+            profile=self.profile.name,
+            endpoints=(self.ws_url,),
+            block_time_ms=round(self.block_time_s * 1_000),
+            wrapped_native=deployment.wrapped_native,
+            multicall=deployment.multicall,
+            executor=deployment.executor,
+            owner=deployment.owner,
+            operators=deployment.operators,
+            stable_tokens=deployment.stable_tokens,
+            dexes=tuple(
+                DexConfig(
+                    name=venue.name,
+                    family="uniswap_v2" if venue.family == "uniswap_v2" else "uniswap_v3",
+                    factory=venue.factory,
+                    fee_ppm=venue.fee_ppm,
+                    start_block=venue.start_block,
+                )
+                for venue in deployment.venues
+            ),
+        )
+
+
+class Testnet:
+    """Local chains and their market. Use as a context manager, or ``start`` and ``stop``."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    def __init__(self, work_dir: Path, chains: Mapping[str, LocalChain], seed: int, options: ChainOptions) -> None:
+        self.work_dir = work_dir
+        self.chains = dict(chains)
+        self.seed = seed
+        self.options = options
+        self._agents: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        work_dir: Path,
+        chains: Sequence[str] = ("ethereum", "fantom"),
+        seed: int = 1,
+        rivals: int = 0,
+        *,
+        agents: bool = True,
+        options: ChainOptions | None = None,
+    ) -> Self:
+        """Start nodes, deploy, seed, fund, start the agents' process.
+
+        Raises ``NodeStartError``, ``ArtifactError``, ``TransactionFailed`` or ``SeedError``, having stopped what it
+        had started.
+        """
+        work_dir = work_dir.resolve()
+        work_dir.mkdir(parents=True, exist_ok=True)
+        chosen = options or ChainOptions()
+        if rivals:
+            chosen = ChainOptions(**{**_fields(chosen), "rivals": rivals})
+        started: dict[str, LocalChain] = {}
+        nodes = {name: _node(PROFILES[name], work_dir, chosen) for name in chains}
+        try:
+            with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+                jobs = {name: pool.submit(_start_chain, name, node, chosen) for name, node in nodes.items()}
+                started = {name: job.result() for name, job in jobs.items()}
+            testnet = cls(work_dir, started, seed, chosen)
+            if agents:
+                testnet.start_agents()
+        except BaseException:
+            for node in nodes.values():
+                node.close()
+            raise
+        return testnet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def chain_config(self, name: str) -> ChainConfig:
+        """The engine's configuration of one chain."""
+        return self.chains[name].config()
+
+    @property
+    def agents_running(self) -> bool:
+        """Whether the market moves."""
+        return self._agents is not None and self._agents.poll() is None
+
+    def start_agents(self) -> None:
+        """Start the market agents (and rivals) in a process of their own."""
+        if self.agents_running:
+            return
+        path = self.work_dir / "agents.json"
+        path.write_text(json.dumps(self.agents_config()))
+        command = [sys.executable, "-m", "ouro.testnet.agents", "--config", path]
+        self._agents = spawn(command, log=self.work_dir / "agents.log")
+
+    def agents_config(self) -> dict[str, Any]:
+        """What the agents' process is told; no keys: the node signs for its own accounts."""
+        return {
+            "seed": self.seed,
+            "chains": [
+                {
+                    "http_url": chain.http_url,
+                    "block_time_s": chain.block_time_s,
+                    "intensity": self.options.intensity,
+                    "deployment": chain.deployment.to_dict(),
+                    "rivals": list(chain.rivals),
+                }
+                for chain in self.chains.values()
+            ],
+        }
+
+    def stop_agents(self) -> None:
+        """Stop the market; the chains go on."""
+        if self._agents is not None:
+            end(self._agents)
+            self._agents = None
+
+    def stop(self) -> None:
+        """Stop everything. The chains' state is gone; files in the work dir stay."""
+        self.stop_agents()
+        for chain in self.chains.values():
+            chain.node.close()
+
+
+def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> AnvilNode:
+    config = NodeConfig(
+        chain_id=profile.chain_id,
+        block_time_s=options.block_time_s or profile.block_time_s,
+        gas_limit=SETUP_GAS_LIMIT,
+        base_fee_wei=profile.base_fee_wei,
+        accounts=_NODE_ACCOUNTS,
+        state_interval_s=options.state_interval_s,
+        historical_states=options.historical_states,
+    )
+    return AnvilNode(config, work_dir, profile.name)
+
+
+def _start_chain(name: str, node: AnvilNode, options: ChainOptions) -> LocalChain:
+    profile = PROFILES[name]
+    owner_key, owner = _new_key()
+    operator_keys = {address: key for key, address in (_new_key() for _ in range(options.operators))}
+    node.start()
+    with node.client() as client:
+        deployment = deploy(client, profile, owner, tuple(operator_keys))
+        deployment = seed_pools(client, deployment, profile)
+        fund_traders(client, deployment)
+        rivals = fund_rivals(client, deployment, options.rivals)
+        client.call("anvil_setBalance", owner, hex(OWNER_BALANCE_WEI))
+        for operator in operator_keys:
+            client.call("anvil_setBalance", operator, hex(OPERATOR_BALANCE_WEI))
+        node.set_gas_limit(client, BLOCK_GAS_LIMIT)
+    deployment.save(node.work_dir / f"{name}-deployment.json")
+    block_time_s = options.block_time_s or profile.block_time_s
+    return LocalChain(profile, node, deployment, block_time_s, owner_key, operator_keys, rivals)
+
+
+def _new_key() -> tuple[str, Address]:
+    key = secrets.token_bytes(32)
+    return "0x" + key.hex(), Account.from_key(key).address.lower()
+
+
+def _fields(options: ChainOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.__dataclass_fields__}
