@@ -33,7 +33,7 @@ class SignerError(Exception):
     """Nothing was signed, as far as the caller may rely on it."""
 
 
-class SignerRefused(SignerError):
+class SignerRefused(SignerError):  # noqa: N818 - named for what happened, as the types of a plan are
     """The signer said no. ``reason`` is a stable code, ``detail`` is for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -41,7 +41,7 @@ class SignerRefused(SignerError):
         super().__init__(f"signer refused ({reason}): {detail}")
 
 
-class SignerUnavailable(SignerError):
+class SignerUnavailable(SignerError):  # noqa: N818
     """No answer: not running, hung up, too slow. Repeating the same request is safe."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import coincurve
-from eth_keyfile import create_keyfile_json, decode_keyfile_json
+from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 
 from ouro.config.model import SignerConfig
 from ouro.hashing import keccak
@@ -92,9 +92,7 @@ def load_keys(config: SignerConfig, environ: Mapping[str, str] | None = None) ->
 def _raw_keys(text: str) -> Iterator[bytes]:
     words = text.replace(",", " ").split()
     if not words:
-        raise KeystoreError(
-            f"no keys: set signer.keystore in the configuration (or {RAW_KEYS_ENV} for development)"
-        )
+        raise KeystoreError(f"no keys: set signer.keystore (or {RAW_KEYS_ENV} for development)")
     for position, word in enumerate(words, 1):
         try:
             secret = bytes.fromhex(word.removeprefix("0x"))
