@@ -5,7 +5,9 @@ in ``data_received`` and the answer's future is resolved in the same turn of the
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
 import ssl
 import time
 from typing import cast
@@ -26,6 +28,8 @@ _SILENT = logging.getLogger("ouro.chain.websocket.frames")
 _SILENT.setLevel(logging.CRITICAL)
 _SILENT.propagate = False
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+
 
 class WebSocketTransport(StreamTransport, asyncio.Protocol):
     """One connection. Made by ``connect_websocket``."""
@@ -40,6 +44,7 @@ class WebSocketTransport(StreamTransport, asyncio.Protocol):
             raise ValueError(f"endpoint {self.label} is not a WebSocket URL") from None
         self._frames = ClientProtocol(self.uri, max_size=max_message_bytes, logger=_SILENT)
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._parts: list[bytes | bytearray | memoryview] = []
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keepalive_s = keepalive_ms / 1000
@@ -48,11 +53,23 @@ class WebSocketTransport(StreamTransport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._socket = transport.get_extra_info("socket")
+        self._acknowledge_at_once()
         self._frames.send_request(self._frames.connect())
         self._flush()
 
+    def _acknowledge_at_once(self) -> None:
+        """Nodes that leave Nagle's algorithm on hold a second small push back until the first is acknowledged.
+
+        Linux delays acknowledgements by 40 ms and forgets the option after a while, so it is set after each read.
+        """
+        if self._socket is not None and _QUICKACK is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
     def data_received(self, data: bytes) -> None:
         received_ns = time.monotonic_ns()
+        self._acknowledge_at_once()
         self._heard_ns = received_ns
         frames = self._frames
         frames.receive_data(data)
