@@ -17,6 +17,7 @@ from ouro.market.arrays import MarketArrays
 from ouro.market.creation import CREATION_TOPICS, decode_creation
 from ouro.market.errors import MarketError, Remedy
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
+from ouro.market.tokens import TokenInfo
 from ouro.protocols.base import Family
 from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log
 
@@ -51,6 +52,7 @@ class Market:
         self.addresses: list[Address] = []
         self.quarantine: dict[Address, Quarantine] = {}
         self.rejected: dict[Address, str] = {}
+        self.tokens: dict[Address, TokenInfo] = {}
         self.counters: Counter[str] = Counter()
         self.head: Head | None = None
         self._pool_family: list[Family] = []

@@ -1,0 +1,76 @@
+"""Ready, Delayed or Stale: whether a source is known to be current enough to build an order on."""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from ouro.config.model import FreshnessConfig
+from ouro.market.market import Market
+from ouro.types import Address
+
+_NS_PER_MS = 1_000_000
+
+
+class Level(StrEnum):
+    """ready: trade. delayed: trade, but say so. stale: no order."""
+
+    READY = "ready"
+    DELAYED = "delayed"
+    STALE = "stale"
+
+
+class ChainFreshness:
+    """How old the last block of one chain is, by the monotonic clock that ``BlockUpdate.received_ns`` is read from.
+
+    A chain is stale until its market is loaded and a block has come, while it re-syncs, and when its last block is
+    older than ``stale_ms``.
+    """
+
+    def __init__(self, config: FreshnessConfig, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._config = config
+        self._clock_ns = clock_ns
+        self._last_ns: int | None = None
+        self.reason = "no block yet"
+
+    def seen(self, received_ns: int) -> None:
+        """A block was applied. An older reading than the last one does not make the source younger."""
+        if self._last_ns is None or received_ns > self._last_ns:
+            self._last_ns = received_ns
+        self.reason = ""
+
+    def lost(self, reason: str) -> None:
+        """The thread is lost (re-sync, rollback that can't be done): stale until the next ``seen``."""
+        self._last_ns = None
+        self.reason = reason
+
+    @property
+    def age_ms(self) -> float | None:
+        """Age of the last block; None when there is none to speak of."""
+        if self._last_ns is None:
+            return None
+        return (self._clock_ns() - self._last_ns) / _NS_PER_MS
+
+    @property
+    def level(self) -> Level:
+        """The level at this moment."""
+        age_ms = self.age_ms
+        if age_ms is None or age_ms >= self._config.stale_ms:
+            return Level.STALE
+        return Level.DELAYED if age_ms >= self._config.delayed_ms else Level.READY
+
+    @property
+    def may_order(self) -> bool:
+        """Whether an order may be built on this chain's state."""
+        return self.level is not Level.STALE
+
+    def explain(self) -> str:
+        """Level and cause, for people."""
+        age_ms = self.age_ms
+        if age_ms is None:
+            return f"{Level.STALE.value}: {self.reason}"
+        return f"{self.level.value}: last block {age_ms:.0f} ms ago"
+
+
+def pool_level(chain: ChainFreshness, market: Market, pool: Address) -> Level:
+    """Level of one pool: that of its chain, and stale while it is in quarantine or unknown."""
+    return chain.level if market.usable(pool) else Level.STALE

@@ -1,0 +1,161 @@
+"""Many contract reads in few requests by Multicall3's ``aggregate3``, robust against what the targets do.
+
+A target may revert, answer rubbish, eat all the gas of the request, or answer with megabytes; so requests are sized
+by expected gas, a refused request is split, and calls that failed in company are asked again in smaller company
+before they are believed to fail.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ouro.chain.errors import RpcError
+from ouro.chain.quantity import parse_data
+from ouro.chain.rpc import Caller
+from ouro.hashing import selector
+from ouro.market.errors import SyncError
+from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently
+from ouro.types import Address
+
+_AGGREGATE3 = selector("aggregate3((address,bool,bytes)[])")
+_WORD = 32
+_MAX_GAS = 12_000_000
+_MAX_CALLS = 400
+_PARALLEL = 4
+_MAX_ANSWER_BYTES = 65_536
+"""Longest answer of one call that is looked at; every legitimate one is far shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One view call: where, its calldata, and the gas that an honest contract needs for it."""
+
+    target: Address
+    data: bytes
+    gas: int = 20_000
+
+
+def uint_word(value: int) -> bytes:
+    """ABI word of an integer; negatives as two's complement."""
+    return (value % (1 << 256)).to_bytes(_WORD)
+
+
+def words(data: bytes) -> list[int]:
+    """The unsigned words of an answer; a ragged end is left out."""
+    return [int.from_bytes(data[k : k + _WORD]) for k in range(0, len(data) - _WORD + 1, _WORD)]
+
+
+def encode_aggregate3(reads: Sequence[Read]) -> bytes:
+    """Calldata of ``aggregate3`` with ``allowFailure`` for every call."""
+    heads, tails = bytearray(), bytearray()
+    for read in reads:
+        heads += uint_word(_WORD * len(reads) + len(tails))
+        padding = bytes(-len(read.data) % _WORD)
+        tails += bytes(12) + bytes.fromhex(read.target[2:]) + uint_word(1) + uint_word(96)
+        tails += uint_word(len(read.data)) + read.data + padding
+    return bytes(_AGGREGATE3 + uint_word(_WORD) + uint_word(len(reads)) + heads + tails)
+
+
+def decode_aggregate3(raw: bytes, count: int) -> list[bytes | None]:
+    """Answers in call order, None for a failed call. Raises ``SyncError`` on anything else than such an answer."""
+
+    def word(at: int) -> int:
+        if at + _WORD > len(raw):
+            raise SyncError(f"multicall: the answer ends at byte {len(raw)}, {at + _WORD} are needed")
+        return int.from_bytes(raw[at : at + _WORD])
+
+    base = word(0)
+    if word(base) != count:
+        raise SyncError(f"multicall: {word(base)} answers to {count} calls; is the multicall address right?")
+    base += _WORD
+    answers: list[bytes | None] = []
+    for k in range(count):
+        at = base + word(base + _WORD * k)
+        start = at + word(at + _WORD)
+        size = word(start)
+        data = raw[start + _WORD : start + _WORD + min(size, _MAX_ANSWER_BYTES)]
+        answers.append(bytes(data) if word(at) == 1 else None)
+    return answers
+
+
+def _portions(reads: Sequence[Read], indices: Sequence[int], max_calls: int) -> Iterator[list[int]]:
+    portion: list[int] = []
+    gas = 0
+    for index in indices:
+        if portion and (gas + reads[index].gas > _MAX_GAS or len(portion) >= max_calls):
+            yield portion
+            portion, gas = [], 0
+        portion.append(index)
+        gas += reads[index].gas
+    if portion:
+        yield portion
+
+
+async def read_many(
+    reader: Caller, multicall: Address, reads: Sequence[Read], block: PinnedBlock
+) -> list[bytes | None]:
+    """Answers of all calls at ``block``, in order; None for a call that fails even when asked alone.
+
+    A target without code answers with empty bytes. Raises ``SyncError`` when the node can't be read at all.
+    """
+    answers: list[bytes | None] = [None] * len(reads)
+    gate = asyncio.Semaphore(_PARALLEL)
+    open_indices = list(range(len(reads)))
+    for max_calls in (_MAX_CALLS, 20, 1):
+        portions = list(_portions(reads, open_indices, max_calls))
+
+        async def ask(portion: list[int]) -> None:
+            async with gate:
+                await _ask(reader, multicall, reads, portion, block, answers)
+
+        # all of them run to their end, so that no request outlives a failed read
+        results = await asyncio.gather(*(ask(portion) for portion in portions), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        alone = {portion[0] for portion in portions if len(portion) == 1}
+        open_indices = [k for k in open_indices if answers[k] is None and k not in alone]
+        if not open_indices:
+            break
+    return answers
+
+
+async def _ask(
+    reader: Caller,
+    multicall: Address,
+    reads: Sequence[Read],
+    portion: list[int],
+    block: PinnedBlock,
+    answers: list[bytes | None],
+) -> None:
+    """Fill ``answers`` for one portion; a refused request leaves them None, to be asked in smaller company."""
+    request = {"to": multicall, "data": "0x" + encode_aggregate3([reads[k] for k in portion]).hex()}
+
+    async def ask() -> Any:
+        return await reader.call("eth_call", [request, block.tag], READ_TIMEOUT_MS)
+
+    try:
+        raw = await patiently(ask, f"multicall at block {block.number}")
+    except RpcError as error:
+        if len(portion) == 1 and error.code == -32001:
+            raise SyncError(f"the node has no state of block {block.number}: {error}") from error
+        return
+    try:
+        found = decode_aggregate3(bytes.fromhex(parse_data(raw)[2:]), len(portion))
+    except ValueError as error:
+        raise SyncError(f"multicall: {error}") from error
+    for k, answer in zip(portion, found, strict=True):
+        answers[k] = answer
+
+
+async def require_multicall(reader: Caller, multicall: Address, block: PinnedBlock) -> None:
+    """Raise ``SyncError`` unless aggregate3 works there at ``block`` (missing code, or no state at that block)."""
+    probe = Read(multicall, selector("getBlockNumber()"))
+    [answer] = await read_many(reader, multicall, [probe], block)
+    if answer is None or words(answer) != [block.number]:
+        shown = None if answer is None else answer.hex()
+        raise SyncError(
+            f"multicall {multicall} does not answer at block {block.number} (got {shown}): "
+            "check chains.*.multicall, and that the node keeps the state of that block"
+        )

@@ -1,0 +1,162 @@
+"""The state of pools at one pinned block, read by multicall; and the check that logs led to the same state."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ouro.chain.rpc import Caller
+from ouro.market import sync_v2, sync_v3
+from ouro.market.creation import NewPool
+from ouro.market.errors import SyncError
+from ouro.market.market import Market
+from ouro.market.multicall import Read, read_many, require_multicall
+from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently, pin
+from ouro.market.shapes import Garbage
+from ouro.market.tokens import TokenInfo, parse_token, token_reads
+from ouro.protocols.base import Family
+from ouro.types import Address
+
+_POOLS_AT_ONCE = 500
+_CODES_AT_ONCE = 20
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Synced:
+    """States at the block, pools that can't be used with the reason, and what the tokens say of themselves."""
+
+    states: dict[Address, Any] = field(default_factory=dict)
+    rejected: dict[Address, str] = field(default_factory=dict)
+    tokens: dict[Address, TokenInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field in which our copy and the chain disagree, at the same block."""
+
+    pool: Address
+    field: str
+    ours: Any
+    chain: Any
+
+
+async def read_states(
+    reader: Caller,
+    multicall: Address,
+    pools: Sequence[NewPool],
+    block: PinnedBlock,
+    families: Mapping[str, Family],
+    *,
+    known_tokens: Mapping[Address, TokenInfo] | None = None,
+    progress: Progress = lambda _: None,
+) -> Synced:
+    """Every pool's state at ``block``. A pool that misbehaves is rejected by itself.
+
+    Raises ``SyncError`` when the node can't be read at that block.
+    """
+    await require_multicall(reader, multicall, block)
+    found = Synced(tokens=dict(known_tokens or {}))
+    for k in range(0, len(pools), _POOLS_AT_ONCE):
+        part = pools[k : k + _POOLS_AT_ONCE]
+        dead = await _read_tokens(reader, multicall, part, block, found)
+        usable = [pool for pool in part if not _reject_dead(pool, dead, found)]
+        for name, read in (("uniswap_v2", sync_v2.read), ("uniswap_v3", sync_v3.read)):
+            chosen = [pool for pool in usable if pool.family == name]
+            for pool, result in zip(chosen, await read(reader, multicall, chosen, block), strict=True):
+                _keep(pool, result, families[name], found)
+        progress(f"{min(k + _POOLS_AT_ONCE, len(pools))} of {len(pools)} pools read at block {block.number}")
+    await _explain_missing_code(reader, block, found)
+    return found
+
+
+def _reject_dead(pool: NewPool, dead: set[Address], found: Synced) -> bool:
+    for token in (pool.token0, pool.token1):
+        if token in dead:
+            found.rejected[pool.address] = f"token {token} has no code"
+            return True
+    return False
+
+
+def _keep(pool: NewPool, result: Any, family: Family, found: Synced) -> None:
+    if isinstance(result, Garbage):
+        found.rejected[pool.address] = str(result)
+        return
+    try:
+        # the family's own reader of foreign values checks every field and how they fit together
+        found.states[pool.address] = family.from_json(family.to_json(result))
+    except ValueError as error:
+        found.rejected[pool.address] = f"its answers contradict each other: {error}"
+
+
+async def _read_tokens(
+    reader: Caller, multicall: Address, pools: Iterable[NewPool], block: PinnedBlock, found: Synced
+) -> set[Address]:
+    """Fill ``found.tokens``; returns the tokens without code."""
+    mentioned = dict.fromkeys(token for pool in pools for token in (pool.token0, pool.token1))
+    tokens = [token for token in mentioned if token not in found.tokens]
+    reads: list[Read] = [read for token in tokens for read in token_reads(token)]
+    answers = await read_many(reader, multicall, reads, block)
+    for k, token in enumerate(tokens):
+        found.tokens[token] = parse_token(token, answers[2 * k], answers[2 * k + 1])
+    mute = [token for token in mentioned if found.tokens[token].decimals is None]
+    return await _without_code(reader, mute, block)
+
+
+async def _without_code(reader: Caller, addresses: Sequence[Address], block: PinnedBlock) -> set[Address]:
+    missing: set[Address] = set()
+    for k in range(0, len(addresses), _CODES_AT_ONCE):
+        part = addresses[k : k + _CODES_AT_ONCE]
+        calls = [("eth_getCode", [address, block.tag]) for address in part]
+
+        async def ask(calls: list[tuple[str, list[Any]]] = calls) -> list[Any]:
+            return await reader.batch(calls, READ_TIMEOUT_MS)
+
+        for address, code in zip(part, await patiently(ask, "contract code"), strict=True):
+            if code == "0x":
+                missing.add(address)
+    return missing
+
+
+async def _explain_missing_code(reader: Caller, block: PinnedBlock, found: Synced) -> None:
+    for pool in await _without_code(reader, list(found.rejected), block):
+        found.rejected[pool] = f"no code at the pool's address at block {block.number}"
+
+
+def describe(state: Any) -> NewPool:
+    """What ``read_states`` needs to read the pool of a state again."""
+    token0, token1 = state.tokens
+    spacing = getattr(state, "tick_spacing", 0)
+    return NewPool("", state.family, state.address, token0, token1, state.fee_ppm, spacing, 0)
+
+
+async def verify(
+    market: Market,
+    reader: Caller,
+    multicall: Address,
+    block: PinnedBlock | None = None,
+    pools: Sequence[Address] | None = None,
+) -> list[Difference]:
+    """Where the market's states, led there by logs, differ from what the contracts say at the market's head.
+
+    ``pools`` limits the check. The market may move on meanwhile: its states are immutable, the ones of this moment
+    are checked. Raises ``SyncError`` when the node doesn't have the head block (any more).
+    """
+    head = market.head
+    if head is None:
+        raise SyncError(f"{market.chain}: the market has not started, there is nothing to verify")
+    chosen = market.states if pools is None else {pool: market.states[pool] for pool in pools}
+    ours = {pool: state for pool, state in chosen.items() if market.usable(pool)}
+    block = block or await pin(reader, head.number, multicall)
+    if (block.number, block.hash) != (head.number, head.hash):
+        theirs = f"{block.number} {block.hash}"
+        raise SyncError(f"{market.chain}: the market is at block {head.number} {head.hash}, the node at {theirs}")
+    descriptions = [describe(state) for state in ours.values()]
+    found = await read_states(reader, multicall, descriptions, block, market.families, known_tokens=market.tokens)
+    differences = [Difference(pool, "state", "readable", why) for pool, why in found.rejected.items()]
+    for pool, theirs in found.states.items():
+        family = market.families[theirs.family]
+        if theirs != ours[pool]:
+            left, right = family.to_json(ours[pool]), family.to_json(theirs)
+            differences += [Difference(pool, key, left[key], right[key]) for key in left if left[key] != right[key]]
+    return differences
