@@ -141,32 +141,30 @@ async def test_many_callers_share_one_connection(signer: SignerProcess) -> None:
     assert len({s.tx_hash for s in signed}) == 40
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"\x00\x00\x00\x04abcd",
-        b"\xff\xff\xff\xff",
-        struct.pack(">I", messages.MAX_FRAME_BYTES + 1) + b"x",
-        b"\x00\x00\x00\x00",
-        b"\x00\x00\x00\x02\x81",
-        b"\x00\x00",
-        b"GET / HTTP/1.1\r\n\r\n",
-    ],
+MALFORMED = (
+    b"\x00\x00\x00\x04abcd",
+    b"\xff\xff\xff\xff",
+    struct.pack(">I", messages.MAX_FRAME_BYTES + 1) + b"x",
+    b"\x00\x00\x00\x00",
+    b"\x00\x00\x00\x02\x81",
+    b"\x00\x00",
+    b"GET / HTTP/1.1\r\n\r\n",
 )
-async def test_malformed_frames_are_answered_logged_and_cut_off(signer: SignerProcess, sent: bytes) -> None:
+
+
+async def test_malformed_frames_are_answered_logged_and_cut_off(signer: SignerProcess) -> None:
     client = await signer.client()
-    with reachable(signer.config.signer.socket) as name:
-        reader, writer = await asyncio.open_unix_connection(name)
-    writer.write(sent)
-    writer.write_eof()
-    body = await messages.read_frame(reader)
-    assert body is not None
-    answer = messages.decode_answer(body)
-    assert isinstance(answer, messages.Refusal)
-    assert answer.reason == "malformed"
-    assert await reader.read() == b""
-    writer.close()
-    assert log_lines(signer)[-1]["reason"] == "malformed"
+    for sent in MALFORMED:
+        with reachable(signer.config.signer.socket) as name:
+            reader, writer = await asyncio.open_unix_connection(name)
+        writer.write(sent)
+        writer.write_eof()
+        answer = messages.decode_answer(await messages.read_frame(reader) or b"")
+        assert isinstance(answer, messages.Refusal), sent
+        assert answer.reason == "malformed"
+        assert await reader.read() == b""
+        writer.close()
+    assert [line["reason"] for line in log_lines(signer)] == ["malformed"] * len(MALFORMED)
     await client.sign(signer.request())
 
 
