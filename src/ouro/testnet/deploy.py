@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ouro.execution.contract import creation_code
 from ouro.hashing import keccak
 from ouro.testnet.abi import call_data, create_address, creation_data
 from ouro.testnet.artifacts import artifact, load_json
@@ -18,7 +19,6 @@ _V2_PERIPHERY = "@uniswap/v2-periphery"
 _V3_PERIPHERY = "@uniswap/v3-periphery"
 _SUSHI = "@sushiswap/sushiswap"
 _TEST_TOKEN = Path(__file__).parent / "artifacts_own" / "TestToken.json"
-_EXECUTOR = Path(__file__).parents[1] / "execution" / "artifacts" / "OuroExecutor.json"
 
 UNISWAP_PAIR_HASH = bytes.fromhex("96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f")
 TOKEN_SUPPLY = 2**120
@@ -71,9 +71,7 @@ def deploy_executor(
     sender: Sender, owner: Address, operators: Sequence[Address], treasury: Address | None = None
 ) -> Address:
     """Queue a deployment of our executor; profits go to ``treasury``, by default ``owner``."""
-    arguments = (owner, treasury or owner, list(operators))
-    creation = creation_data(load_json(_EXECUTOR).bytecode, ("address", "address", "address[]"), arguments)
-    return sender.deploy(creation, "OuroExecutor")
+    return sender.deploy("0x" + creation_code(owner, operators, treasury).hex(), "OuroExecutor")
 
 
 def _deploy_tokens(sender: Sender, profile: ChainProfile) -> tuple[Token, ...]:

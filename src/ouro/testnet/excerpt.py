@@ -13,7 +13,7 @@ from pathlib import Path
 
 Row = dict[str, str]
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "dex", "kind", "fee_ppm", "token0", "token1", "symbol0", "symbol1", "decimals0", "decimals1", "reserve0",
     "reserve1", "sqrt_price_x96", "tick", "tick_spacing", "liquidity", "source_dex", "source_pool", "state",
 )  # fmt: skip

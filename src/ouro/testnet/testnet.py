@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ class Testnet:
         path = self.work_dir / "agents.json"
         path.write_text(json.dumps(self.agents_config()))
         command = [sys.executable, "-m", "ouro.testnet.agents", "--config", path]
-        self._agents = spawn(command, log=self.work_dir / "agents.log")
+        self._agents = spawn(command, log=self.work_dir / "agents.log", death_signal=signal.SIGTERM)
 
     def agents_config(self) -> dict[str, Any]:
         """What the agents' process is told; no keys: the node signs for its own accounts."""
