@@ -1,0 +1,299 @@
+"""Reading the books. Sums are made here, in Python integers."""
+
+import json
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, Row, Select, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ouro.ledger import schema
+from ouro.ledger.database import check_version, database_error, ledger_name, open_engine
+from ouro.ledger.operations import JOURNALED, SENT
+from ouro.ledger.records import (
+    AttemptRecord,
+    Opening,
+    SessionInfo,
+    attempt_from_row,
+    native_value_wei,
+    outcome_from_row,
+    plan_from_json,
+)
+from ouro.types import Address, Outcome, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What the books say an account holds of a token (None: native)."""
+
+    account: Address
+    token: Address | None
+    expected_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainActivity:
+    """Sums over sessions of one chain; ``pools``, ``cycles`` and the price are those of the latest session."""
+
+    blocks: int
+    blocks_decided: int
+    opportunities: int
+    pools: int
+    cycles: int
+    native_usd: float | None
+    native_usd_source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """Net result of one final attempt in native wei (profit at the plan's price, minus gas), when it was booked."""
+
+    chain: str
+    attempt_id: str
+    at_ms: int
+    net_native_wei: int
+
+
+class Books:
+    """Read access; safe from any thread. Times are unix milliseconds, ``session`` None means all sessions."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine, self.name = engine, name
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open for reading; nothing is created or migrated. Raises `LedgerError`."""
+        name = ledger_name(url)
+        engine = open_engine(url, write=False)
+        try:
+            check_version(engine, name)
+        except SQLAlchemyError as error:
+            raise database_error(name, error) from None
+        return cls(engine, name)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            raise database_error(self.name, error) from None
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with self._reading() as connection:
+            return connection.execute(query).all()
+
+    def sessions(self) -> list[SessionInfo]:
+        """Every run, oldest first."""
+        table = schema.sessions
+        rows = self._rows(select(table).order_by(table.c.started_at_ms, table.c.session_id))
+        names = SessionInfo.__slots__
+        return [SessionInfo(**{name: getattr(row, name) for name in names}) for row in rows]
+
+    def attempts(
+        self,
+        *,
+        chain: str | None = None,
+        session: str | None = None,
+        states: Sequence[str] = (),
+        booked_since_ms: int | None = None,
+        limit: int | None = None,
+    ) -> list[AttemptRecord]:
+        """Attempts with plan and standing outcome, oldest first; ``limit`` keeps the latest.
+
+        ``booked_since_ms`` selects those of which any outcome was booked since.
+        """
+        table = schema.attempts
+        query = select(table).order_by(table.c.journaled_at_ms.desc(), table.c.attempt_id.desc())
+        if chain is not None:
+            query = query.where(table.c.chain == chain)
+        if session is not None:
+            query = query.where(table.c.session_id == session)
+        if states:
+            query = query.where(table.c.state.in_(states))
+        if booked_since_ms is not None:
+            facts_table = schema.outcomes
+            recent = select(facts_table.c.attempt_id).where(facts_table.c.recorded_at_ms >= booked_since_ms)
+            query = query.where(table.c.attempt_id.in_(recent))
+        with self._reading() as connection:
+            rows = connection.execute(query if limit is None else query.limit(limit)).all()
+            ids = [row.attempt_id for row in rows]
+            facts = _facts(connection, ids)
+            plans = _plans(connection, {row.plan_id for row in rows})
+        rows = sorted(rows, key=lambda row: (row.journaled_at_ms, row.attempt_id))
+        return [_record(row, facts.get(row.attempt_id, []), plans.get(row.plan_id)) for row in rows]
+
+    def unresolved(self, chain: str) -> list[AttemptRecord]:
+        """Attempts without a final outcome, oldest first."""
+        return self.attempts(chain=chain, states=(JOURNALED, SENT))
+
+    def outcome_history(self, attempt_id: str) -> list[tuple[Outcome, bool]]:
+        """Every outcome record of an attempt in order, with whether it is the withdrawal of an earlier one."""
+        with self._reading() as connection:
+            return [
+                (outcome_from_row(row), row.reverses is not None)
+                for row in _facts(connection, [attempt_id])[attempt_id]
+            ]
+
+    def openings(self, chain: str) -> list[Opening]:
+        """Opening balances of a chain."""
+        table = schema.openings
+        rows = self._rows(select(table).where(table.c.chain == chain))
+        return [Opening(r.chain, r.account, r.token or None, r.block_number, r.amount_wei) for r in rows]
+
+    def positions(self, chain: str, block_number: int) -> list[Position]:
+        """Opening plus entries up to ``block_number``, for every balance that was opened or booked by then.
+
+        An entry at or below its opening's block is inside the opening already.
+        """
+        entries = schema.balance_entries
+        with self._reading() as connection:
+            query = select(schema.openings).where(schema.openings.c.chain == chain)
+            opened = {(row.account, row.token): row for row in connection.execute(query)}
+            query = select(entries.c.account, entries.c.token, entries.c.block_number, entries.c.change_wei)
+            rows = connection.execute(query.where(entries.c.chain == chain, entries.c.block_number <= block_number))
+            expected = {key: row.amount_wei for key, row in opened.items() if row.block_number <= block_number}
+            for row in rows:
+                key = (row.account, row.token)
+                opening = opened.get(key)
+                if opening is None or row.block_number > opening.block_number:
+                    expected[key] = expected.get(key, 0) + row.change_wei
+        return [Position(account, token or None, wei) for (account, token), wei in sorted(expected.items())]
+
+    def refusals(self, chain: str | None = None, session: str | None = None) -> dict[str, dict[str, int]]:
+        """Counts by chain and reason."""
+        table = schema.refusals
+        query = _filtered(select(table), table, chain, session)
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in self._rows(query.order_by(table.c.chain, table.c.reason)):
+            counts[row.chain][row.reason] = counts[row.chain].get(row.reason, 0) + row.times
+        return dict(counts)
+
+    def refusal_samples(
+        self, chain: str | None = None, session: str | None = None
+    ) -> list[tuple[str, str, int, str, str]]:
+        """Kept samples: (chain, reason, at_ms, plan_id, detail), oldest first."""
+        table = schema.refusal_samples
+        rows = self._rows(
+            _filtered(select(table), table, chain, session).order_by(table.c.at_ms, table.c.sample_id)
+        )
+        return [(row.chain, row.reason, row.at_ms, row.plan_id, row.detail) for row in rows]
+
+    def activity(self, session: str | None = None) -> dict[str, ChainActivity]:
+        """Block counters by chain."""
+        table, runs = schema.chain_stats, schema.sessions
+        query = select(table).join(runs, runs.c.session_id == table.c.session_id)
+        result: dict[str, ChainActivity] = {}
+        for row in self._rows(_filtered(query, table, None, session).order_by(runs.c.started_at_ms)):
+            old = result.get(row.chain)
+            result[row.chain] = ChainActivity(
+                blocks=row.blocks + (old.blocks if old else 0),
+                blocks_decided=row.blocks_decided + (old.blocks_decided if old else 0),
+                opportunities=row.opportunities + (old.opportunities if old else 0),
+                pools=row.pools or (old.pools if old else 0),
+                cycles=row.cycles or (old.cycles if old else 0),
+                native_usd=float(row.native_usd)
+                if row.native_usd is not None
+                else (old.native_usd if old else None),
+                native_usd_source=row.native_usd_source or (old.native_usd_source if old else None),
+            )
+        return result
+
+    def decided_latencies_us(self, chain: str, session: str | None = None) -> "array[int]":
+        """Every decision latency of a chain."""
+        table = schema.latency_chunks
+        query = _filtered(select(table.c.decided_us), table, chain, session)
+        values = array("I")
+        for row in self._rows(query.order_by(table.c.session_id, table.c.chunk)):
+            values.frombytes(bytes(row.decided_us))
+        return values
+
+    def realised(self, since_ms: int) -> list[Realised]:
+        """Net results booked since, oldest first: what the daily loss limit starts from after a restart."""
+        records = [r for r in self.attempts(booked_since_ms=since_ms) if (r.outcome_at_ms or 0) >= since_ms]
+        results = [
+            Realised(
+                record.attempt.chain, record.attempt.attempt_id, record.outcome_at_ms or 0, net_native_wei(record)
+            )
+            for record in records
+        ]
+        return sorted(results, key=lambda item: item.at_ms)
+
+    def last_reconciliations(self, session: str | None = None) -> dict[str, tuple[int, int, list[dict[str, Any]]]]:
+        """By chain, the latest comparison: (block number, largest absolute difference, differences)."""
+        table = schema.reconciliations
+        query = _filtered(select(table), table, None, session).order_by(table.c.reconciliation_id)
+        return {
+            row.chain: (row.block_number, row.max_abs_difference_wei, json.loads(row.differences_json))
+            for row in self._rows(query)
+        }
+
+
+def gross_native_wei(record: AttemptRecord) -> int:
+    """Realised profit in native wei before gas; 0 without a standing outcome."""
+    if record.outcome is None or record.plan is None:
+        return 0
+    return native_value_wei(record.plan, record.outcome.realised_profit_wei)
+
+
+def net_native_wei(record: AttemptRecord) -> int:
+    """Realised profit minus gas, in native wei."""
+    return gross_native_wei(record) - (record.outcome.gas_cost_wei if record.outcome else 0)
+
+
+def _filtered(query: Select[Any], table: Any, chain: str | None, session: str | None) -> Select[Any]:
+    if chain is not None:
+        query = query.where(table.c.chain == chain)
+    return query if session is None else query.where(table.c.session_id == session)
+
+
+def _facts(connection: Connection, attempt_ids: Sequence[str]) -> dict[str, list[Row[Any]]]:
+    table = schema.outcomes
+    facts: dict[str, list[Row[Any]]] = defaultdict(list)
+    for part in _parts(attempt_ids):
+        query = select(table).where(table.c.attempt_id.in_(part)).order_by(table.c.outcome_id)
+        for row in connection.execute(query):
+            facts[row.attempt_id].append(row)
+    return facts
+
+
+def _plans(connection: Connection, plan_ids: set[str]) -> dict[str, Plan]:
+    table = schema.plans
+    plans: dict[str, Plan] = {}
+    for part in _parts(sorted(plan_ids)):
+        query = select(table.c.plan_id, table.c.plan_json).where(table.c.plan_id.in_(part))
+        plans |= {row.plan_id: plan_from_json(row.plan_json) for row in connection.execute(query)}
+    return plans
+
+
+def _parts(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    # SQLite bounds the parameters of a statement.
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def _record(row: Row[Any], facts: list[Row[Any]], plan: Plan | None) -> AttemptRecord:
+    reversed_ids = {fact.reverses for fact in facts if fact.reverses is not None}
+    standing = next((f for f in facts if f.reverses is None and f.outcome_id not in reversed_ids), None)
+    return AttemptRecord(
+        attempt=attempt_from_row(row),
+        session_id=row.session_id,
+        state=row.state,
+        journaled_at_ms=row.journaled_at_ms,
+        sent_at_ms=row.sent_at_ms,
+        decided_us=row.decided_us,
+        signed_us=row.signed_us,
+        sent_us=row.sent_us,
+        plan=plan,
+        outcome=outcome_from_row(standing) if standing is not None else None,
+        outcome_at_ms=standing.recorded_at_ms if standing is not None else None,
+        reversals=len(reversed_ids),
+    )
