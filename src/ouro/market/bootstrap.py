@@ -16,7 +16,7 @@ from ouro.market.errors import SnapshotError, SyncError
 from ouro.market.journal import Head
 from ouro.market.market import Market
 from ouro.market.multicall import require_multicall
-from ouro.market.reader import PinnedBlock, pin, read_block, read_timestamps, scan_logs, still_canonical
+from ouro.market.reader import PinnedBlock, pin, read_timestamps, scan_logs, still_canonical
 from ouro.market.snapshot import Snapshot, load_snapshot, snapshot_path
 from ouro.market.sync import Synced, read_states
 from ouro.market.tokens import TokenInfo
@@ -54,9 +54,9 @@ async def load_market(
 ) -> tuple[Market, int, Hash]:
     """A started market, and the number and hash of its block: let the feed start after it.
 
-    The block lies ``finality_depth`` below the head, so that an ordinary reorg doesn't cut the ground from under the
-    market; higher only when a pool was created since. ``data_dir`` None keeps nothing on disk. Raises ``SyncError``
-    when the node can't be read; single pools that can't are in ``market.rejected``.
+    The block lies ``finality_depth`` below the head, so that an ordinary reorg doesn't cut the ground from under
+    the market; higher only when a pool was created since. ``data_dir`` None keeps nothing on disk. Raises
+    ``SyncError`` when the node can't be read; single pools that can't are in ``market.rejected``.
     """
     report = progress or silent
     for _ in range(_TRIES):
@@ -210,7 +210,7 @@ async def _check_sample(
     path: Path,
 ) -> None:
     """Read some of the pools by calls as well: a snapshot that led astray is caught before it is traded on."""
-    # the choice has to be unforeseeable by nobody; a fixed seed keeps two starts comparable
+    # nobody has to be surprised by the choice; a fixed seed keeps two starts comparable
     chosen = random.Random(block.number).sample(sorted(states), min(_SAMPLE, len(states)))  # noqa: S311
     found = await read_states(reader, config.multicall, [pools[a] for a in chosen], block, families)
     for address in chosen:

@@ -1,8 +1,8 @@
 """Prices from the watched pools themselves: the source named ``pools``. Floats, for reporting and ranking only.
 
-A token's price in the native coin is the median, weighted by depth, over the pools that sell it for an already priced
-token. Depth is what comes out while the price moves by 2 %, and never counts for more than the depth with which the
-other token is priced itself: a pool of two worthless tokens has no say, however large its reserves are.
+A token's price in the native coin is the median, weighted by depth, over the pools that sell it for an already
+priced token. Depth is what comes out while the price moves by 2 %, and never counts for more than the depth with
+which the other token is priced itself: a pool of two worthless tokens has no say, however large its reserves are.
 """
 
 from fractions import Fraction
@@ -144,7 +144,7 @@ class PoolPrices:
     def value_in_native(self, token: Address, amount_wei: int) -> int:
         """Native wei that ``amount_wei`` of a token is worth, rounded down; exact for the wrapped native coin.
 
-        0 where the token has no price: what can't be valued is not counted on. Negative amounts round away from zero.
+        0 where the token has no price: what can't be valued is not counted on. Negative amounts round away from 0.
         """
         if token == self._native:
             return amount_wei
