@@ -1,14 +1,22 @@
 """Where a Uniswap V3 pool keeps what its events change (storage layout of v3-core 1.0.1).
 
-Not derived, because it does not change what a swap pays: fee growth (slots 1 and 2, words 1 and 2 of a tick), the
-oracle's share of a tick (word 3), protocol fees owed (slot 3), positions (mapping 7).
+Not derived, because it does not change what a swap pays: fee growth (slots 1 and 2, words 1 and 2 of a tick), what
+crossings do to the oracle's share of a tick (word 3), protocol fees owed (slot 3), positions (mapping 7).
 """
 
 from functools import lru_cache
 
 from ouro.hashing import keccak
 from ouro.protocols.base import BalanceChange, StorageWrite
-from ouro.protocols.v3_events import InitializeDelta, LiquidityDelta, PoolDelta, SwapDelta, TransferDelta, apply
+from ouro.protocols.v3_events import (
+    CardinalityDelta,
+    InitializeDelta,
+    LiquidityDelta,
+    PoolDelta,
+    SwapDelta,
+    TransferDelta,
+    apply,
+)
 from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import WORD_BITS
 
@@ -58,23 +66,36 @@ def storage_writes(state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrit
     if after.observation != state.observation or isinstance(delta, InitializeDelta):
         slot = OBSERVATIONS_SLOT + after.observation_index
         writes.append(StorageWrite(state.address, slot, observation_word(after)))
+    if isinstance(delta, CardinalityDelta):  # the contract marks new entries so that filling them costs less
+        new = range(state.observation_cardinality_next, delta.cardinality_next)
+        writes += [StorageWrite(state.address, OBSERVATIONS_SLOT + index, 1) for index in new]
     if isinstance(delta, LiquidityDelta) and delta.change:
         for tick in (delta.lower, delta.upper):
-            writes += _tick_writes(state, after, tick)
+            writes += _tick_writes(state, after, tick, delta.timestamp)
     return (*writes, *_balance_changes(state, delta))
 
 
-def _tick_writes(before: UniswapV3State, after: UniswapV3State, tick: int) -> list[StorageWrite]:
+def _tick_writes(before: UniswapV3State, after: UniswapV3State, tick: int, timestamp: int) -> list[StorageWrite]:
     base = mapping_slot(tick, TICKS_SLOT)
     gross, net = after.ticks.get(tick, (0, 0))
     writes = [StorageWrite(after.address, base, gross | (net & _U128) << 128)]
     if not gross:  # the contract deletes the whole entry
         writes += [StorageWrite(after.address, (base + word) & _U256, 0) for word in range(1, TICK_WORDS)]
+    elif tick not in before.ticks:
+        writes.append(StorageWrite(after.address, (base + 3) & _U256, _outside_word(before, tick, timestamp)))
     if (tick in before.ticks) != (tick in after.ticks):
         word = tick // after.tick_spacing // WORD_BITS
         value = after.ticks.bitmap_word(word, after.tick_spacing)
         writes.append(StorageWrite(after.address, mapping_slot(word, BITMAP_SLOT), value))
     return writes
+
+
+def _outside_word(before: UniswapV3State, tick: int, timestamp: int) -> int:
+    """Word 3 of a tick that becomes initialised: all time so far counts as below it, if it is below the price."""
+    if tick > before.tick:
+        return 1 << 248
+    now = before.observation.advanced(timestamp, before.tick, before.liquidity)
+    return (now.tick_cumulative & _U56) | now.seconds_per_liquidity_x128 << 56 | now.timestamp << 216 | 1 << 248
 
 
 def _balance_changes(state: UniswapV3State, delta: PoolDelta) -> list[BalanceChange]:
