@@ -1,0 +1,1 @@
+"""What to look for, and the exact integers of what was found."""

@@ -1,0 +1,262 @@
+"""Cyclic arbitrage: from the finder's candidates to exact opportunities that share no pool, best first.
+
+A cycle of two hops is cross-DEX arbitrage, of three triangular, of more n-hop. Selection is greedy by exact profit
+after gas, and lazy: rounding always goes against the trader, so the float profit is an upper bound of the exact
+one, and a candidate is finished in integers only when its bound is the best that is left.
+"""
+
+import heapq
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ouro.protocols.base import Family
+from ouro.strategies.exact import DEFAULT_QUOTES, ExactCycle, ExactHop, finish
+from ouro.types import Address, BlockContext, Cycle, Edge, Hash, Opportunity
+
+GAS_PER_HOP = 60_000
+"""Guess of a hop's gas before an exact quote says better; low, so that the bound stays a bound."""
+
+BASE_GAS = 21_000
+
+# base fees fall by at most an eighth a block, so what misses the gas by less than this may pay in the next block
+_CARRY_SHARE = 0.75
+
+_NAMES = {2: "cross_dex", 3: "triangular"}
+
+
+def strategy_name(n_hops: int) -> str:
+    """What a cycle of this length is called in reports."""
+    return _NAMES.get(n_hops, "n_hop")
+
+
+class EdgeArrays(Protocol):
+    """What is read of the market's arrays."""
+
+    @property
+    def edge_pool(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def edge_i(self) -> npt.NDArray[np.int8]: ...
+    @property
+    def edge_j(self) -> npt.NDArray[np.int8]: ...
+    @property
+    def edge_token_in(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def edge_token_out(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def tokens(self) -> list[Address]: ...
+
+
+class MarketView(Protocol):
+    """What is read of a market: exact states by address, and names for the ids of the arrays."""
+
+    @property
+    def chain(self) -> str: ...
+    @property
+    def arrays(self) -> EdgeArrays: ...
+    @property
+    def addresses(self) -> list[Address]: ...
+    @property
+    def states(self) -> dict[Address, Any]: ...
+    def family_of(self, pool: Address) -> Family: ...
+    def usable(self, pool: Address) -> bool: ...
+
+
+class CandidateLike(Protocol):
+    """A cycle found in float arithmetic; ``value`` is its profit in native wei."""
+
+    @property
+    def cycle_id(self) -> int: ...
+    @property
+    def edges(self) -> tuple[int, ...]: ...
+    @property
+    def start_token(self) -> int: ...
+    @property
+    def amount_in(self) -> float: ...
+    @property
+    def profit(self) -> float: ...
+    @property
+    def value(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Selection:
+    """What one block gave.
+
+    ``carry``: one pool id per worthwhile candidate of this block; add them to the next block's touched pools, so
+    that a cycle that wasn't taken, was refused or was lost is looked at again though no pool of it moves.
+    """
+
+    opportunities: list[Opportunity]
+    carry: set[int]
+    finished: int = 0
+    unprofitable: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+class CyclicStrategy:
+    """Exact opportunities of one chain.
+
+    ``unit_values``: native wei per smallest unit of each start token id, as the finder was told; missing ones count
+    1. ``max_opportunities`` bounds the selection of a block, ``max_finished`` the candidates finished in integers.
+    """
+
+    def __init__(
+        self,
+        market: MarketView,
+        *,
+        max_opportunities: int = 8,
+        max_finished: int = 64,
+        max_quotes: int = DEFAULT_QUOTES,
+        unit_values: Mapping[int, float] | None = None,
+    ) -> None:
+        self._market = market
+        self._max_opportunities = max_opportunities
+        self._max_finished = max_finished
+        self._max_quotes = max_quotes
+        self._unit_values = dict(unit_values or {})
+
+    def set_unit_values(self, unit_values: Mapping[int, float]) -> None:
+        """Replace the values of the start tokens' smallest units."""
+        self._unit_values = dict(unit_values)
+
+    def opportunities(
+        self,
+        candidates: Sequence[CandidateLike],
+        context: BlockContext,
+        block_number: int,
+        block_hash: Hash,
+        *,
+        gas_price_wei: int = 0,
+        locked: Collection[Address] = (),
+    ) -> Selection:
+        """The best disjoint opportunities, by exact profit after gas at ``gas_price_wei``.
+
+        ``candidates`` best first, as the finder gives them. Pools in ``locked`` (by an attempt that is under way)
+        are left alone. A pool whose quote fails takes only its own candidates out; it is counted in ``failed``.
+        """
+        selection = Selection([], set())
+        taken = {pool.lower() for pool in locked}
+        heap: list[tuple[float, int, int, CandidateLike, Opportunity | None]] = []
+        upcoming = 0
+        while len(selection.opportunities) < self._max_opportunities:
+            while upcoming < len(candidates) and (not heap or candidates[upcoming].value >= -heap[0][0]):
+                candidate = candidates[upcoming]
+                upcoming += 1
+                bound = candidate.value - gas_price_wei * (BASE_GAS + GAS_PER_HOP * len(candidate.edges))
+                heapq.heappush(heap, (-bound, candidate.cycle_id, upcoming, candidate, None))
+            if not heap or -heap[0][0] <= 0.0:
+                break
+            _, _, order, candidate, opportunity = heapq.heappop(heap)
+            self._note_carry(candidate, selection.carry)
+            if any(pool in taken or not self._market.usable(pool) for pool in self._pools(candidate)):
+                continue
+            if opportunity is not None:
+                selection.opportunities.append(opportunity)
+                taken.update(opportunity.cycle.pools)
+                continue
+            if selection.finished >= self._max_finished:
+                continue
+            selection.finished += 1
+            opportunity = self._finished(candidate, context, block_number, block_hash, selection)
+            if opportunity is None:
+                continue
+            net = self._net_value(opportunity, candidate.start_token, gas_price_wei)
+            heapq.heappush(heap, (-net, candidate.cycle_id, order, candidate, opportunity))
+        self._carry_rest(candidates, upcoming, heap, gas_price_wei, selection.carry)
+        return selection
+
+    def _pools(self, candidate: CandidateLike) -> list[Address]:
+        edge_pool, addresses = self._market.arrays.edge_pool, self._market.addresses
+        return [addresses[edge_pool[edge]] for edge in candidate.edges]
+
+    def _net_value(self, opportunity: Opportunity, start_token: int, gas_price_wei: int) -> float:
+        gas_cost = gas_price_wei * (BASE_GAS + opportunity.gas_units)
+        return opportunity.gross_profit_wei * self._unit_values.get(start_token, 1.0) - gas_cost
+
+    def _finished(
+        self,
+        candidate: CandidateLike,
+        context: BlockContext,
+        block_number: int,
+        block_hash: Hash,
+        selection: Selection,
+    ) -> Opportunity | None:
+        try:
+            exact = self._exact(candidate, context)
+        except (ArithmeticError, ValueError, LookupError) as error:
+            # one pool's broken state must not cost the other candidates their block
+            reason = f"{type(error).__name__}: {error}"
+            selection.failed[reason] = selection.failed.get(reason, 0) + 1
+            return None
+        if exact is None:
+            selection.unprofitable += 1
+            return None
+        return Opportunity(
+            chain=self._market.chain,
+            cycle=self._cycle(candidate),
+            amounts_wei=exact.amounts_wei,
+            gross_profit_wei=exact.profit_wei,
+            gas_units=exact.gas_units,
+            block_number=block_number,
+            block_hash=block_hash,
+        )
+
+    def _exact(self, candidate: CandidateLike, context: BlockContext) -> ExactCycle | None:
+        arrays = self._market.arrays
+        hops = [
+            ExactHop(
+                self._market.family_of(pool),
+                self._market.states[pool],
+                int(arrays.edge_i[edge]),
+                int(arrays.edge_j[edge]),
+            )
+            for pool, edge in zip(self._pools(candidate), candidate.edges, strict=True)
+        ]
+        return finish(
+            hops,
+            candidate.amount_in,
+            context,
+            expected_profit=candidate.profit,
+            max_quotes=self._max_quotes,
+        )
+
+    def _cycle(self, candidate: CandidateLike) -> Cycle:
+        arrays = self._market.arrays
+        edges = tuple(
+            Edge(pool, int(arrays.edge_i[edge]), int(arrays.edge_j[edge]))
+            for pool, edge in zip(self._pools(candidate), candidate.edges, strict=True)
+        )
+        ids = [int(arrays.edge_token_in[candidate.edges[0]])]
+        ids += [int(arrays.edge_token_out[edge]) for edge in candidate.edges]
+        return Cycle(edges, tuple(arrays.tokens[token] for token in ids))
+
+    def _note_carry(self, candidate: CandidateLike, carry: set[int]) -> None:
+        pools = [int(pool) for pool in self._market.arrays.edge_pool[list(candidate.edges)]]
+        if carry.isdisjoint(pools):
+            carry.add(min(pools))
+
+    def _carry_rest(
+        self,
+        candidates: Sequence[CandidateLike],
+        upcoming: int,
+        heap: list[tuple[float, int, int, CandidateLike, Opportunity | None]],
+        gas_price_wei: int,
+        carry: set[int],
+    ) -> None:
+        """Carry what was not looked at, as long as gas at the next block's price could make it pay."""
+        for *_, candidate, _ in sorted(heap, key=lambda entry: entry[:3]):
+            self._carry_if_near(candidate, gas_price_wei, carry)
+        for index in range(upcoming, len(candidates)):
+            candidate = candidates[index]
+            if candidate.value <= _CARRY_SHARE * gas_price_wei * (BASE_GAS + 2 * GAS_PER_HOP):
+                return
+            self._carry_if_near(candidate, gas_price_wei, carry)
+
+    def _carry_if_near(self, candidate: CandidateLike, gas_price_wei: int, carry: set[int]) -> None:
+        gas_cost = gas_price_wei * (BASE_GAS + GAS_PER_HOP * len(candidate.edges))
+        if candidate.value > _CARRY_SHARE * gas_cost:
+            self._note_carry(candidate, carry)
