@@ -1,0 +1,125 @@
+# What people type. Everything here uses relative paths, so any directory name works; what is set up is keyed on
+# the hashes of the lock files and on the directory, so a second run needs neither time nor network.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+# The first interpreter that has wheels of everything in the lock.
+PYTHON_FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.12 python3.11; do \
+    if $$p -c '$(PYTHON_FITS)' >/dev/null 2>&1; then echo $$p; break; fi; done)
+endif
+PY := .venv/bin/python
+UV := .venv/bin/uv
+UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11 $(LOCK_FLAGS)
+SOURCES := src tests contracts $(wildcard benchmarks)
+ARGS ?=
+
+.PHONY: help setup demo test lint types differential contracts bench lock clean _check _python _node _contracts
+
+help:
+	@cat <<'END'
+	make setup         install everything into this directory (.venv, node_modules, .cache)
+	make demo          set up, then trade on two local chains          (ARGS="--blocks 60 --json" …)
+	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
+	make lint types    ruff; pyright
+	make differential  quotes against the real contracts, a million random states
+	make contracts     compile our contracts and write their artifacts
+	make bench         benchmarks
+	make lock          solve the locks anew                            (LOCK_FLAGS=--upgrade for newer versions)
+	make clean         remove what setup installed; recorded data stays
+	END
+
+# One set-up at a time in a directory; all its noise goes to stderr, so that stdout is the command's alone.
+setup: _check
+	@mkdir -p .cache
+	if command -v flock >/dev/null; then exec 9>.cache/setup.lock; flock 9; fi
+	$(MAKE) _python _node _contracts >&2 9>&-
+
+# What is missing on this machine, in one line; empty when nothing is.
+PROBLEM = $(shell \
+    if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or 3.12 is needed: install python3 and python3-venv"; \
+    elif ! $(PYTHON) -c '$(PYTHON_FITS)' >/dev/null 2>&1; then \
+        echo "$(PYTHON) is not Python 3.11 or 3.12: install python3 and python3-venv, or pass another PYTHON="; \
+    elif [ ! -x $(PY) ] && ! $(PYTHON) -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+        echo "Python cannot make virtual environments: install python3-venv"; \
+    elif ! node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' >/dev/null 2>&1; then \
+        echo "Node.js 20 or newer is needed: install nodejs"; \
+    elif ! command -v npm >/dev/null; then echo "npm is needed: install npm"; fi)
+
+_check:
+	@$(if $(PROBLEM),$(error $(PROBLEM)))
+
+_python:
+	@key=$$(cat requirements-bootstrap.lock requirements-build.lock requirements-dev.lock pyproject.toml | { cat; pwd; } \
+	    | sha256sum | cut -c1-16)
+	stamp=.venv/.ouro-$$key
+	if [ -e "$$stamp" ] && $(PY) -c '' 2>/dev/null; then exit 0; fi
+	echo "ouro: installing Python packages"
+	# An environment that another directory made, or whose interpreter is gone, only fails later and oddly.
+	if [ -e .venv/bin/python ] && [ "$$($(PY) -c 'import sys; print(sys.prefix)' 2>/dev/null)" = "$$(pwd -P)/.venv" ]
+	then :; else rm -rf .venv; $(PYTHON) -m venv .venv; fi
+	rm -f .venv/.ouro-*
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	    -r requirements-bootstrap.lock
+	$(UV) pip install --quiet --python $(PY) --require-hashes --only-binary :all: \
+	    -r requirements-dev.lock -r requirements-build.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	touch "$$stamp"
+
+_node:
+	@key=$$(cat package.json package-lock.json | sha256sum | cut -c1-16)
+	stamp=node_modules/.ouro-$$key
+	if [ -e "$$stamp" ]; then exit 0; fi
+	echo "ouro: installing Node packages"
+	# anvil and forge are named by platform; elsewhere they do not run, and OURO_ANVIL names one that does.
+	case "$$(uname -sm)" in "Linux x86_64") force= ;; *) force=--force ;; esac
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error $$force
+	touch "$$stamp"
+
+_contracts: _python
+	@$(PY) -m ouro.testnet.artifacts
+
+demo: setup
+	@exec .venv/bin/ouro demo $(ARGS)
+
+test: setup
+	@exec $(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+lint: setup
+	@.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+
+types: setup
+	@exec node node_modules/pyright/index.js $(ARGS)
+
+differential: setup
+	@OURO_DIFFERENTIAL_CASES=$${OURO_DIFFERENTIAL_CASES:-1000000} \
+	    exec $(PY) -m pytest -n 2 --timeout 0 -m "" tests/differential $(ARGS)
+
+contracts: setup
+	@exec $(PY) contracts/compile.py $(ARGS)
+
+bench: setup
+	@exec $(PY) -m benchmarks.quick $(ARGS)
+
+# No lock names a host: whatever registry the machine is set to is asked, and the hashes decide.
+lock: setup
+	@$(UV_COMPILE) requirements-bootstrap.in -o requirements-bootstrap.lock
+	$(UV_COMPILE) requirements-build.in -o requirements-build.lock
+	$(UV_COMPILE) pyproject.toml -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+	# npm copies links to sponsors' pages into its lock and has no option against it.
+	node -e 'const fs = require("fs"), lock = JSON.parse(fs.readFileSync("package-lock.json"));
+	    for (const entry of Object.values(lock.packages)) { delete entry.funding; delete entry.resolved; }
+	    fs.writeFileSync("package-lock.json", JSON.stringify(lock, null, 2) + "\n");'
+	$(PY) -m ouro.testnet.artifacts --lock
+	! grep -n "://" *.lock package-lock.json
+
+clean:
+	@rm -rf .venv node_modules .cache .pytest_cache .ruff_cache .hypothesis
