@@ -70,21 +70,22 @@ class LogReader:
                 fault = str(answer)
                 continue
             check = check_logs(answer, header, self._watched)
-            fault = self._fault(check, header, last=attempt == _ATTEMPTS - 1)
+            fault = self._fault(check, header, first=attempt == 0)
             if fault is None:
                 self._counters.update(check.notes)
                 return check.logs
         raise ContradictionError(f"logs of block {header.number} {header.hash}: {fault}")
 
-    def _fault(self, check: LogCheck, header: Header, last: bool) -> str | None:
+    def _fault(self, check: LogCheck, header: Header, first: bool) -> str | None:
         if check.faults:
             self._counters["log_fault"] += len(check.faults)
             return check.faults[0]
         if not self.bloom.learn(header, check.logs):
             self._counters["bloom_contradiction"] += 1
             return None  # the block's own bloom is at fault or the chain does not fill it; blooms are ignored now
-        if not check.logs and not last and self.bloom.trusted and self.bloom.matches(header):
-            # Some providers answer an empty list while their index catches up; blooms also err on this side.
+        if first and not check.logs and self.bloom.expects_logs(header):
+            # Some providers answer an empty list while their index catches up. Blooms err on this side, too, so
+            # it is asked once more and then believed.
             self._counters["empty_logs_doubted"] += 1
             return "empty, though the block's bloom says otherwise"
         return None

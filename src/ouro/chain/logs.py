@@ -11,6 +11,7 @@ from ouro.hashing import keccak
 from ouro.types import Log
 
 _MAX_TOPICS = 4
+_SATURATED_BITS = 1_500  # of 2048: such a bloom agrees with nearly everything and proves nothing
 
 
 def parse_log(value: Any) -> Log:
@@ -135,6 +136,16 @@ class BloomGuard:
             return True
         return any(bloom & mask == mask for mask in self._masks.values())
 
+    def expects_logs(self, header: Header) -> bool:
+        """True if the bloom names a watched topic and says enough, and was never caught lying, to be listened to."""
+        return (
+            not self._broken
+            and bool(self._masks)
+            and header.bloom is not None
+            and header.bloom.bit_count() < _SATURATED_BITS
+            and self.matches(header)
+        )
+
     def learn(self, header: Header, logs: tuple[Log, ...]) -> bool:
         """Compare a block's logs with its bloom; False if they contradict each other."""
         if not logs or not self._masks:
@@ -144,6 +155,6 @@ class BloomGuard:
         if bloom is None or any(bloom & self._masks[topic] != self._masks[topic] for topic in seen):
             self._broken = True
             return bloom is None
-        if bloom.bit_count() < 1500:  # a saturated bloom agrees with everything and proves nothing
+        if bloom.bit_count() < _SATURATED_BITS:
             self._proven = True
         return True
