@@ -1,0 +1,50 @@
+"""Where kernels are kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ouro.search import cache
+
+
+def test_numba_uses_a_folder_named_by_the_kernels() -> None:
+    import numba
+
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert folder.name == cache.kernel_fingerprint()
+    assert numba.config.CACHE_DIR == str(folder)  # type: ignore[attr-defined]
+
+
+def test_folder_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.kernel_fingerprint()
+    for path in cache._ROOM.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(cache, "_ROOM", tmp_path)
+    assert cache.kernel_fingerprint() == before
+    (tmp_path / "sizing.py").write_text("changed")
+    assert cache.kernel_fingerprint() != before
+
+
+def test_configured_folder_with_blanks_and_an_early_numba(tmp_path: Path) -> None:
+    base = tmp_path / "a folder"
+    code = (
+        "import numba, ouro.search, os; from ouro.search.cache import kernel_fingerprint as f;"
+        "wanted = os.path.join(os.environ['OURO_CACHE'], 'numba', f());"
+        "assert numba.config.CACHE_DIR == os.environ['NUMBA_CACHE_DIR'] == wanted"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "OURO_CACHE": str(base)}, timeout=120
+    )
+
+
+def test_an_unwritable_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("OURO_CACHE", str(tmp_path / "file"))
+    assert cache.activate() is None
+
+
+def test_warm_runs_every_kernel() -> None:
+    assert cache.warm() >= 0.0
