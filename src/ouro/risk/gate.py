@@ -1,0 +1,122 @@
+"""The gate between deciding and sending: every plan passes here, or is refused with a reason."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
+
+from ouro.config.model import RiskConfig
+from ouro.risk.approved import Approved, approve
+from ouro.risk.limits import CHECKS, ChainCondition, Intent, Reason
+from ouro.risk.state import ChainRisk
+from ouro.types import Attempt, AttemptKind, Mode, Outcome, Plan, Refused
+
+
+class RealisedResult(Protocol):
+    """A result that the books hold already (`ouro.ledger.books.Realised`)."""
+
+    @property
+    def chain(self) -> str: ...
+    @property
+    def attempt_id(self) -> str: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def net_native_wei(self) -> int: ...
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RiskGate:
+    """Checks plans against the limits, counting what is in flight. For one thread (the engine's loop).
+
+    An approval reserves its worst loss at once. Tell the gate what became of it: `release` if nothing was sent,
+    `on_attempt` once it is journaled, `on_outcome` and `on_reversal` as the books hear of them.
+    """
+
+    def __init__(
+        self, config: RiskConfig, mode: Mode, chains: Collection[str], clock_ms: Callable[[], int] = _now_ms
+    ) -> None:
+        self._config, self._mode, self._clock_ms = config, mode, clock_ms
+        self._chains = {chain: ChainRisk() for chain in chains}
+        self._halted: dict[str, str] = {}
+        self.limits_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+
+    def check(self, plan: Plan, condition: ChainCondition) -> Approved | Refused:
+        """An approval, which reserves the plan's worst loss and a place among the open attempts, or why not."""
+        now_ms = self._clock_ms()
+        killed = self._kill_file_problem()
+        if killed:
+            return Refused(plan.plan_id, Reason.KILL_FILE, killed)
+        risk = self._chains.get(plan.chain)
+        if risk is None:
+            return Refused(plan.plan_id, Reason.UNKNOWN_CHAIN, f"{plan.chain!r} is not in the config")
+        if plan.chain in self._halted:
+            return Refused(plan.plan_id, Reason.HALTED, f"{plan.chain} is halted: {self._halted[plan.chain]}")
+        intent = Intent(plan, condition, risk.exposure(now_ms), self._config, self._mode)
+        for check in CHECKS:
+            verdict = check(intent)
+            if verdict is not None:
+                return Refused(plan.plan_id, verdict[0], verdict[1])
+        if risk.is_known(plan):
+            return Refused(plan.plan_id, Reason.DUPLICATE, "the same order was approved before")
+        risk.reserve(plan)
+        return approve(plan, self._mode, now_ms, self.limits_hash)
+
+    def release(self, chain: str, plan_id: str) -> None:
+        """An approval will not be sent. The same order is not approved again: it may have been signed."""
+        if chain in self._chains:
+            self._chains[chain].release(plan_id)
+
+    def on_attempt(self, attempt: Attempt, plan: Plan | None) -> None:
+        """A transaction exists and can land: it counts, whether this gate approved it or an earlier process did."""
+        if attempt.kind is AttemptKind.TRADE and plan is not None:
+            self._chains[attempt.chain].reserve(plan)
+
+    def on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome) -> None:
+        """Final: the reservation ends and the result counts for today (UTC). Telling it twice counts once."""
+        self._chains[attempt.chain].settle(attempt, plan, outcome, self._clock_ms())
+
+    def on_reversal(self, attempt: Attempt, plan: Plan | None = None) -> None:
+        """The outcome was withdrawn (reorg): the attempt is in flight again.
+
+        ``plan`` matters only for an outcome that this process did not see itself.
+        """
+        self._chains[attempt.chain].reopen(attempt, plan)
+
+    def halt(self, chain: str, why: str) -> None:
+        """Refuse every plan of ``chain`` until `resume`."""
+        self._halted[chain] = why or "no reason given"
+
+    def resume(self, chain: str) -> None:
+        """Lift `halt`."""
+        self._halted.pop(chain, None)
+
+    def restore(
+        self, open_attempts: Iterable[tuple[Attempt, Plan | None]], realised: Iterable[RealisedResult]
+    ) -> None:
+        """At a restart, from the books: what is in flight, and today's results. Other chains are passed over."""
+        for attempt, plan in open_attempts:
+            if attempt.chain in self._chains:
+                self.on_attempt(attempt, plan)
+        for result in realised:
+            if result.chain in self._chains:
+                self._chains[result.chain].book(result.attempt_id, result.at_ms, result.net_native_wei, None)
+
+    def day_start_ms(self) -> int:
+        """Start of the UTC day: since when results matter to `restore`."""
+        now_ms = self._clock_ms()
+        return now_ms - now_ms % 86_400_000
+
+    def _kill_file_problem(self) -> str:
+        path = self._config.kill_file
+        try:
+            os.stat(path)  # noqa: PTH116 - Path.stat costs more than the check
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError as error:
+            return f"kill file {path} can't be looked for ({error.strerror}); taken as present"
+        return f"kill file {path} is present; remove it to trade"

@@ -1,0 +1,227 @@
+"""The limits, each a pure check of one plan against what is known at this moment.
+
+All amounts are the chain's native wei, and all limits hold per chain: a stuck chain does not stop the others. A
+check returns None to pass, or the reason (a stable code) and the detail for people.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ouro.config.model import RiskConfig
+from ouro.types import Hash, Hop, Mode, Plan
+
+
+class Reason(StrEnum):
+    """Why a plan is refused."""
+
+    KILL_FILE = "kill_file"
+    MODE = "mode"
+    UNKNOWN_CHAIN = "unknown_chain"
+    HALTED = "chain_halted"
+    BOOKS = "books_unhealthy"
+    STALE = "stale"
+    ORPHANED = "orphaned"
+    EXPIRED = "expired"
+    BAD_PLAN = "bad_plan"
+    DUPLICATE = "duplicate"
+    NOT_PROFITABLE = "not_profitable"
+    NOTIONAL = "max_notional"
+    GAS = "max_gas_cost"
+    OPEN_ATTEMPTS = "max_open_attempts"
+    DAILY_LOSS = "max_daily_loss"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCondition:
+    """What the engine knows of a chain when it asks.
+
+    ``freshness`` is the market's level of the plan's pools (ready, delayed, stale); ``halted`` says why, or is
+    empty; ``books_problem`` is the ledger's, or empty.
+    """
+
+    head_number: int
+    head_hash: Hash
+    freshness: str
+    halted: str = ""
+    books_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is at stake on the plan's chain already: approvals in flight and today's net result."""
+
+    open_attempts: int
+    in_flight_loss_wei: int
+    net_today_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One question to the gate."""
+
+    plan: Plan
+    condition: ChainCondition
+    exposure: Exposure
+    limits: RiskConfig
+    mode: Mode
+
+
+Verdict = tuple[Reason, str] | None
+Check = Callable[[Intent], Verdict]
+
+
+def worst_loss_wei(plan: Plan) -> int:
+    """The most that the plan can cost: all its gas at the highest price, for nothing in return."""
+    return plan.gas_limit * plan.fee.max_fee_per_gas_wei
+
+
+def notional_native_wei(plan: Plan) -> int:
+    """The first hop's input in native wei at the price of the plan's own profit, rounded up."""
+    return -(-plan.notional_wei * plan.value_native_wei // plan.gross_profit_wei)
+
+
+def check_mode(intent: Intent) -> Verdict:
+    """Observing means looking only."""
+    if intent.mode is Mode.OBSERVE:
+        return Reason.MODE, "mode is observe: plans are found and counted, never sent"
+    return None
+
+
+def check_chain(intent: Intent) -> Verdict:
+    """Halts, books that can't be written, and sources that are not current."""
+    condition = intent.condition
+    if condition.halted:
+        return Reason.HALTED, f"{intent.plan.chain} is halted: {condition.halted}"
+    if condition.books_problem:
+        return Reason.BOOKS, condition.books_problem
+    # Anything but the two known good levels is stale, also a level that this code does not know.
+    if condition.freshness not in ("ready", "delayed"):
+        return Reason.STALE, f"{intent.plan.chain}: its source is {condition.freshness or 'of unknown age'}"
+    return None
+
+
+def check_block(intent: Intent) -> Verdict:
+    """The plan's block is on the chain we see, and the block it must land in is still to come."""
+    plan, head = intent.plan, intent.condition
+    if plan.found_at_number > head.head_number:
+        return Reason.ORPHANED, f"found at block {plan.found_at_number}, but the head is {head.head_number}"
+    if plan.found_at_number == head.head_number and plan.found_at_hash != head.head_hash:
+        return Reason.ORPHANED, f"found at a block {plan.found_at_number} that is no longer the head"
+    if plan.max_block_number <= head.head_number:
+        return Reason.EXPIRED, f"last possible block {plan.max_block_number}, the head is {head.head_number}"
+    return None
+
+
+def check_sanity(intent: Intent) -> Verdict:
+    """The plan means what it says: hops chain up into a cycle, amounts and gas add up."""
+    wrong = _wrong_path(intent.plan) or _wrong_amounts(intent.plan)
+    return (Reason.BAD_PLAN, wrong) if wrong else None
+
+
+def check_profit(intent: Intent) -> Verdict:
+    """At least the configured net, and never nothing."""
+    floor = max(1, intent.limits.min_net_profit_wei)
+    net = intent.plan.expected_net_native_wei
+    if net < floor:
+        return Reason.NOT_PROFITABLE, f"expected net {net} wei, at least {floor} is asked"
+    return None
+
+
+def check_notional(intent: Intent) -> Verdict:
+    """Size of the trade."""
+    notional, limit = notional_native_wei(intent.plan), intent.limits.max_notional_wei
+    if notional > limit:
+        return Reason.NOTIONAL, f"notional {notional} wei, the limit is {limit}"
+    return None
+
+
+def check_gas(intent: Intent) -> Verdict:
+    """What the transaction may cost in gas."""
+    cost, limit = worst_loss_wei(intent.plan), intent.limits.max_gas_cost_wei
+    if cost > limit:
+        return Reason.GAS, f"gas may cost {cost} wei, the limit is {limit}"
+    return None
+
+
+def check_open_attempts(intent: Intent) -> Verdict:
+    """Approvals without a final outcome, this one included."""
+    count, limit = intent.exposure.open_attempts + 1, intent.limits.max_open_attempts
+    if count > limit:
+        return Reason.OPEN_ATTEMPTS, f"{count - 1} attempts are open, the limit is {limit}"
+    return None
+
+
+def check_daily_loss(intent: Intent) -> Verdict:
+    """Even if everything in flight and this plan lost all its gas, the day's loss stays within the limit."""
+    exposure, limit = intent.exposure, intent.limits.max_daily_loss_wei
+    worst = exposure.in_flight_loss_wei + worst_loss_wei(intent.plan) - exposure.net_today_wei
+    if worst > limit:
+        return Reason.DAILY_LOSS, (
+            f"today's net is {exposure.net_today_wei} wei and {exposure.in_flight_loss_wei} wei are in flight: "
+            f"the day's loss could reach {worst} wei, the limit is {limit}"
+        )
+    return None
+
+
+# Sanity comes before everything that computes with the plan's amounts.
+CHECKS: tuple[Check, ...] = (
+    check_mode,
+    check_chain,
+    check_sanity,
+    check_block,
+    check_profit,
+    check_notional,
+    check_gas,
+    check_open_attempts,
+    check_daily_loss,
+)
+
+
+def _wrong_path(plan: Plan) -> str:
+    hops = plan.hops
+    if len(hops) < 2:
+        return "a cycle has at least two hops"
+    if hops[0].token_in != plan.profit_token or hops[-1].token_out != plan.profit_token:
+        return "the path does not begin and end with the profit token"
+    if len({hop.pool for hop in hops}) != len(hops):
+        return "a pool is used twice"
+    for position, hop in enumerate(hops):
+        wrong = _wrong_hop(hop) or (_wrong_joint(hops[position - 1], hop) if position else "")
+        if wrong:
+            return f"hop {position}: {wrong}"
+    return ""
+
+
+def _wrong_hop(hop: Hop) -> str:
+    if hop.amount_in_wei <= 0 or hop.amount_out_wei <= 0:
+        return "an amount is not positive"
+    if hop.token_in == hop.token_out or hop.i == hop.j:
+        return "it swaps a token for itself"
+    return ""
+
+
+def _wrong_joint(before: Hop, hop: Hop) -> str:
+    if before.token_out != hop.token_in:
+        return "its token is not what the hop before brings"
+    if before.amount_out_wei != hop.amount_in_wei:
+        return "its amount is not what the hop before brings"
+    return ""
+
+
+def _wrong_amounts(plan: Plan) -> str:
+    gross = plan.hops[-1].amount_out_wei - plan.hops[0].amount_in_wei
+    if gross <= 0 or gross != plan.gross_profit_wei:
+        return f"the hops bring {gross}, the plan says {plan.gross_profit_wei}"
+    if not 0 < plan.min_profit_wei <= plan.gross_profit_wei:
+        return f"the contract's floor {plan.min_profit_wei} is not within the profit {plan.gross_profit_wei}"
+    if plan.value_native_wei <= 0:
+        return "its profit has no price in the native coin"
+    if plan.expected_net_native_wei > plan.value_native_wei:
+        return "its net is more than its gross"
+    if not 0 < plan.expected_gas <= plan.gas_limit:
+        return f"expected gas {plan.expected_gas} is not within the limit {plan.gas_limit}"
+    fee = plan.fee
+    if fee.max_fee_per_gas_wei <= 0 or not 0 <= fee.max_priority_fee_per_gas_wei <= fee.max_fee_per_gas_wei:
+        return "its fees contradict each other"
+    return "" if plan.calldata else "it has no calldata"
