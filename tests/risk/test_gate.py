@@ -301,7 +301,7 @@ class Model:
         assert worst_loss_wei(plan) <= self.limits.max_gas_cost_wei
         at_stake = sum(map(worst_loss_wei, mine))
         today = self.net.get((plan.chain, self.clock.now_ms // DAY_MS), 0)
-        assert at_stake - today <= self.limits.max_daily_loss_wei
+        assert at_stake + max(0, -today) <= self.limits.max_daily_loss_wei
 
     def finish(self, rng: random.Random) -> None:
         if not self.open:

@@ -153,9 +153,12 @@ def check_open_attempts(intent: Intent) -> Verdict:
 
 
 def check_daily_loss(intent: Intent) -> Verdict:
-    """Even if everything in flight and this plan lost all its gas, the day's loss stays within the limit."""
+    """Even if everything in flight and this plan lost all its gas, the day's loss stays within the limit.
+
+    Today's profit is no allowance: what is in flight over midnight is lost on a day that has no profit yet.
+    """
     exposure, limit = intent.exposure, intent.limits.max_daily_loss_wei
-    worst = exposure.in_flight_loss_wei + worst_loss_wei(intent.plan) - exposure.net_today_wei
+    worst = exposure.in_flight_loss_wei + worst_loss_wei(intent.plan) + max(0, -exposure.net_today_wei)
     if worst > limit:
         return Reason.DAILY_LOSS, (
             f"today's net is {exposure.net_today_wei} wei and {exposure.in_flight_loss_wei} wei are in flight: "
