@@ -53,13 +53,8 @@ class UniswapV3:
 
     def spot_rate(self, state: UniswapV3State, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; beyond a gap in the liquidity, the rate behind it."""
-        zero_for_one = _direction(i, j)
-        gamma = (PPM - state.fee_ppm) / PPM
-        if state.liquidity:
-            price = (state.sqrt_price_x96 / Q96) ** 2
-            return price * gamma if zero_for_one else gamma / price
-        rows = _segments(state, zero_for_one)
-        return float(rows[0, 1] / rows[0, 0] * gamma) if len(rows) else 0.0
+        rows = _segments(state, _direction(i, j))
+        return float(rows[0, 1] / rows[0, 0] * rows[0, 2]) if len(rows) else 0.0
 
     def segments(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel, the current partial one first."""
