@@ -78,7 +78,7 @@ _node:
 	echo "ouro: installing Node packages"
 	# anvil and forge are named by platform; elsewhere they do not run, and OURO_ANVIL names one that does.
 	case "$$(uname -sm)" in "Linux x86_64") force= ;; *) force=--force ;; esac
-	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error $$force
+	npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error $$force
 	touch "$$stamp"
 
 _contracts: _python
@@ -113,7 +113,7 @@ lock: setup
 	$(UV_COMPILE) requirements-build.in -o requirements-build.lock
 	$(UV_COMPILE) pyproject.toml -o requirements.lock
 	$(UV_COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
-	npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+	npm install --package-lock-only --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2
 	# npm copies links to sponsors' pages into its lock and has no option against it.
 	node -e 'const fs = require("fs"), lock = JSON.parse(fs.readFileSync("package-lock.json"));
 	    for (const entry of Object.values(lock.packages)) { delete entry.funding; delete entry.resolved; }
