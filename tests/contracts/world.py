@@ -1,11 +1,13 @@
 """Real protocol contracts with price gaps, in pyrevm or on a node: what the executor is tested against.
 
-Tokens W, T1 … T5. One W buys 1000 T1 in the cheap pools, Tk trade 1:1 among each other, and 950 Tk (900 from T4 on) buy
-one W back in the dear pools, so every cycle W → T1 → … → Tk → W gains, through V2 or V3 at each hop.
+Tokens W, T1 … T5. One W buys 1000 T1 in the cheap pools, Tk trade 1:1 among each other, and 950 Tk (900 from T4 on)
+buy one W back in the dear pools, so every cycle W → T1 → … → Tk → W gains, through V2 or V3 at each hop.
 """
 
 import math
+import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,6 +89,7 @@ class EvmBackend:
             raise _reverted(str(error)) from None
         self.evm.commit()
         self.evm.reset_transient_storage()
+        assert self.evm.result is not None
         return self.evm.result.gas_used
 
     def call(self, to: Address, data: bytes, sender: Address | None = None) -> bytes:
@@ -110,20 +113,24 @@ class NodeBackend:
 
     def __init__(self) -> None:
         binary = ROOT / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+        # Its output goes to a file: a pipe that nobody drains would stop the node.
+        self._output = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - open as long as the node
         self.process = subprocess.Popen(
             [str(binary), "--port", "0", "--chain-id", "9300001", "--gas-limit", "60000000"],
-            stdout=subprocess.PIPE,
-            text=True,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
         )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("Listening on "):
-                self.url = "http://" + line.split()[-1]
-                break
-        else:
-            raise RuntimeError("anvil did not start")
+        self.url = "http://" + self._listening()
         self.client = httpx.Client(timeout=60)
-        self.gas_used: dict[str, int] = {}
+
+    def _listening(self) -> str:
+        for _ in range(1000):
+            found = re.search(r"Listening on (\S+)", Path(self._output.name).read_text())
+            if found:
+                return found.group(1)
+            time.sleep(0.02)
+        self.process.terminate()
+        raise RuntimeError(f"anvil did not start: {Path(self._output.name).read_text()[-500:]}")
 
     def rpc(self, method: str, *params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
@@ -137,6 +144,7 @@ class NodeBackend:
         self.client.close()
         self.process.terminate()
         self.process.wait(10)
+        self._output.close()
 
     def fund(self, account: Address) -> None:
         self.rpc("anvil_setBalance", account, hex(10**24))

@@ -1,7 +1,7 @@
 """Plan → calldata of the executor contract, and back. The encoding is described in docs/executor.md.
 
-A program is a header and a list of operations; an operation with a callback (``V3_SWAP``, ``V2_FLASH``) hands the
-rest of the program to its pool, which hands it back inside the callback. So the list reads linearly and runs nested.
+A program is a header and a list of operations; one with a callback (``V3_SWAP``, ``V2_FLASH``) hands the rest of
+the program to its pool, which hands it back inside the callback. So the list reads linearly and runs nested.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Kind(IntEnum):
 class Op:
     """One operation. ``pool`` is None for ``TRANSFER``; ``to`` is None where the executor itself receives.
 
-    ``amount_wei`` is what goes in for ``V3_SWAP``, what comes out for the V2 operations, what moves for ``TRANSFER``.
+    ``amount_wei`` goes in for ``V3_SWAP``, comes out for the V2 operations, moves for ``TRANSFER``.
     """
 
     kind: Kind
@@ -96,10 +96,10 @@ def encode_plan(
 def operations(hops: Sequence[Hop]) -> tuple[Op, ...]:
     """The nesting that needs no capital, for a checked cycle.
 
-    Start where the final output comes from with the payment still owed: the last V3 hop with the V2 hops after it, or
-    a flash swap of the last pair when all are V2. Then settle each debt by the V3 hop before it, whose output flows
-    through the V2 hops between them straight into the creditor. The first pool is fed from the final output, which is
-    here by then.
+    Start where the final output comes from with the payment still owed: the last V3 hop with the V2 hops after it,
+    or a flash swap of the last pair when all are V2. Then settle each debt by the V3 hop before it, whose output
+    flows through the V2 hops between them straight into the creditor. The first pool is fed from the final output,
+    which is here by then.
     """
     v3 = [k for k, hop in enumerate(hops) if _FAMILIES[hop.family]]
     last = len(hops) - 1

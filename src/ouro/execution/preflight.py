@@ -1,0 +1,90 @@
+"""Pre-flight: the real calldata against the real executor bytecode on the shadow of the chain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ouro.execution.evmdb import CallResult, Session
+from ouro.execution.reading import BALANCE_OF
+from ouro.execution.reverts import RevertKind, classify_revert
+from ouro.execution.shadow import ShadowEvm
+from ouro.execution.swaplogs import realised
+from ouro.types import Address, BlockContext, Hop, Log
+
+RUN_GAS = 15_000_000
+GAS_LIMIT_MARGIN_PPM = 1_200_000
+"""Above the peak before refunds: every nested call keeps back 1/64, and a price that moved may cross more ticks."""
+
+_READ_GAS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightResult:
+    """What the transaction would do in that block.
+
+    ``gas_used`` is what its receipt would say; ``gas_limit`` what to allow. ``amounts_wei`` are the hop inputs and
+    the last output by the pools' events, empty without hops or when it failed. ``revert_kind`` is None when ``ok``.
+    """
+
+    ok: bool
+    realised_profit_wei: int
+    gas_used: int
+    gas_limit: int
+    revert_kind: RevertKind | None
+    revert_reason: str
+    amounts_wei: tuple[int, ...]
+    logs: tuple[Log, ...]
+
+
+class Preflight:
+    """Runs plans on a ``ShadowEvm``; nothing of a run stays."""
+
+    def __init__(self, shadow: ShadowEvm) -> None:
+        self._shadow = shadow
+
+    def run(
+        self,
+        calldata: bytes,
+        operator: Address,
+        context: BlockContext,
+        hops: Sequence[Hop] = (),
+        gas: int = RUN_GAS,
+    ) -> PreflightResult:
+        """Execute ``calldata`` as ``operator`` in the block ``context``, with ``gas`` as the limit.
+
+        Profit is the change of the treasury's balance of the profit token, by the token's own ``balanceOf``.
+        """
+        shadow = self._shadow
+        if problem := shadow.supports(hop.pool for hop in hops):
+            return _refused(problem)
+        if len(calldata) < 39:
+            return _refused(f"{len(calldata)} bytes of calldata are no program")
+        token = "0x" + calldata[19:39].hex()
+        before = self._treasury_balance(token, context)
+        with shadow.database.session(context) as session:
+            result = session.run(operator, shadow.executor, calldata, gas)
+            after = _balance(session, token, shadow.treasury) if result.ok else None
+        if not result.ok:
+            return _failed(result)
+        if before is None or after is None:
+            return _refused(f"the treasury's balance of {token} can't be read")
+        limit = result.gas_peak * GAS_LIMIT_MARGIN_PPM // 1_000_000
+        amounts = realised(hops, result.logs)
+        return PreflightResult(True, after - before, result.gas_used, limit, None, "", amounts, result.logs)
+
+    def _treasury_balance(self, token: Address, context: BlockContext) -> int | None:
+        with self._shadow.database.session(context) as session:
+            return _balance(session, token, self._shadow.treasury)
+
+
+def _balance(session: Session, token: Address, holder: Address) -> int | None:
+    result = session.run(holder, token, BALANCE_OF + bytes(12) + bytes.fromhex(holder[2:]), _READ_GAS)
+    return int.from_bytes(result.output[:32], "big") if result.ok and len(result.output) >= 32 else None
+
+
+def _failed(result: CallResult) -> PreflightResult:
+    kind, reason = ("bug", result.halt) if result.halt else classify_revert(result.output)
+    return PreflightResult(False, 0, result.gas_used, 0, kind, reason, (), ())
+
+
+def _refused(problem: str) -> PreflightResult:
+    return PreflightResult(False, 0, 0, 0, "bug", problem, (), ())

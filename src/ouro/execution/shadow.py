@@ -1,0 +1,244 @@
+"""The shadow EVM: an in-process copy of what a chain's trades touch, kept current by events.
+
+Code and words are read once, at one block; then every block's pool deltas are turned into storage words by the
+families. Words that no event tells (fee growth, a tick's outside values, a V2 pair's kLast) go stale on purpose: no
+amount depends on them. A token whose balances can't be found, or whose ``balanceOf`` disagrees with the chain, is
+named in ``faults``, and its pools are not simulated.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ouro.execution.contract import OPERATORS_SLOT
+from ouro.execution.evmdb import EvmDatabase, read_word_call
+from ouro.execution.reading import BALANCE_OF, Reader, Readings, TokenReader, Tokens, read_codes, read_words
+from ouro.execution.slots import BalanceSlot, observation_slots, paid_fee_slot, pool_slots, slots_from_logs
+from ouro.hashing import keccak
+from ouro.protocols.base import BalanceChange, StorageWrite
+from ouro.types import Address
+
+_EXECUTOR_SLOTS = range(4)
+_U256 = (1 << 256) - 1
+
+
+class ShadowError(RuntimeError):
+    """The copy can't follow the chain; load it anew."""
+
+
+class FamilyWrites(Protocol):
+    """The one method of a protocol family that is needed here."""
+
+    def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A word that is not what the chain has."""
+
+    address: Address
+    slot: int
+    shadow: int
+    chain: int
+
+
+@dataclass(slots=True)
+class _Block:
+    number: int
+    undo: list[tuple[Address, int, int | None]]
+
+
+class ShadowEvm:
+    """One chain's copy. ``number`` is the block whose state it holds; ``ring_depth`` how far it can go back."""
+
+    def __init__(self, chain: str, chain_id: int, *, ring_depth: int = 64, spec_id: str = "Cancun") -> None:
+        self.chain = chain
+        self.number = -1
+        self.database = EvmDatabase(spec_id, chain_id)
+        self.balance_slots: dict[Address, BalanceSlot] = {}
+        self.faults: dict[Address, str] = {}
+        self.executor: Address = ""
+        self.treasury: Address = ""
+        self._pools: dict[Address, Any] = {}
+        self._journal: deque[_Block] = deque(maxlen=ring_depth)
+
+    # ---------------------------------------------------------------------------------------------------- loading
+
+    async def load(
+        self,
+        reader: Reader,
+        states: Iterable[Any],
+        *,
+        executor: Address,
+        operators: Sequence[Address],
+        block_number: int,
+    ) -> None:
+        """Read everything at ``block_number``: executor, operators, pools, their tokens.
+
+        Raises ShadowError when the executor has no code or its state can't be read; a pool or token that fails is
+        only named in ``faults``.
+        """
+        self.number = block_number
+        self.executor = executor.lower()
+        self._journal.clear()
+        self._pools.clear()
+        self.faults.clear()
+        await self._load_executor(reader, operators)
+        await self.add(reader, states)
+
+    async def add(self, reader: Reader, states: Iterable[Any]) -> None:
+        """Read more pools (and their tokens) at the block that the copy holds.
+
+        Raises ShadowError, nothing changed, if ``apply`` went on meanwhile: words of two blocks would mix.
+        """
+        number = self.number
+        fresh = {state.address: state for state in states if state.address not in self._pools}
+        loaded = await self._read_pools(reader, list(fresh.values()))
+        tokens = await self._read_tokens(reader, list(fresh.values()))
+        if self.number != number:
+            raise ShadowError(
+                f"{self.chain}: block {self.number} came while pools were read at {number}; try again"
+            )
+        for part in (loaded, tokens):
+            self.faults.update(part.faults)
+            self._put(part)
+        self.balance_slots.update(tokens.balance_slots)
+        self._check_balances(tokens.balances)
+        self._pools.update(fresh)
+
+    def supports(self, pools: Iterable[Address]) -> str | None:
+        """None when these pools can be simulated, else which can't and why."""
+        for pool in pools:
+            if pool not in self._pools:
+                return f"pool {pool} is not in the shadow{self._why(pool)}"
+            for token in self._pools[pool].tokens:
+                if token in self.faults:
+                    return f"token {token}{self._why(token)}"
+        return None
+
+    def _why(self, address: Address) -> str:
+        return f": {self.faults[address]}" if address in self.faults else ""
+
+    async def _load_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
+        slots = [*_EXECUTOR_SLOTS, *(_operator_slot(operator) for operator in operators)]
+        codes = await read_codes(reader, [self.executor], self.number)
+        words = await read_words(reader, [(self.executor, slot) for slot in slots], self.number)
+        if not codes.get(self.executor) or len(words) != len(slots):
+            raise ShadowError(f"{self.chain}: no executor code or state at {self.executor}, block {self.number}")
+        for operator in operators:
+            self.database.set_account(operator.lower(), balance_wei=10**24)
+        self._put(Readings(words, codes))
+        self.treasury = "0x" + (words[self.executor, 2] & (1 << 160) - 1).to_bytes(20, "big").hex()
+
+    async def _read_pools(self, reader: Reader, states: Sequence[Any]) -> Readings:
+        wanted = [(state.address, slot) for state in states for slot in pool_slots(state)]
+        codes = await read_codes(reader, [state.address for state in states], self.number)
+        words = await read_words(reader, wanted, self.number)
+        rings = [
+            (state.address, slot)
+            for state in states
+            if state.family == "uniswap_v3" and (state.address, 0) in words
+            for slot in observation_slots(words[state.address, 0])
+        ]
+        words |= await read_words(reader, rings, self.number)
+        faults = {state.address: "no code" for state in states if not codes.get(state.address)}
+        unread = {place[0] for place in (*wanted, *rings) if place not in words}
+        return Readings(words, codes, faults | dict.fromkeys(unread, "its storage can't be read"))
+
+    async def _read_tokens(self, reader: Reader, states: Sequence[Any]) -> Tokens:
+        holders: dict[Address, list[Address]] = {}
+        for state in states:
+            for token in state.tokens:
+                holders.setdefault(token, []).append(state.address)
+        own = [self.executor, self.treasury]
+        readings = TokenReader(reader, self.number, self.balance_slots)
+        return await readings.read({token: [*pools, *own] for token, pools in holders.items()})
+
+    def _check_balances(self, balances: dict[tuple[Address, Address], int]) -> None:
+        """The token's own code on the copy must say what it says on the chain."""
+        for (token, holder), expected in balances.items():
+            got = read_word_call(self.database, token, BALANCE_OF + bytes(12) + bytes.fromhex(holder[2:]))
+            if got != expected and token not in self.faults:
+                self.faults[token] = f"balanceOf({holder}) is {got} in the shadow, {expected} on the chain"
+
+    def _put(self, readings: Readings) -> None:
+        for address, code in readings.codes.items():
+            self.database.set_account(address, code)
+        for (address, slot), value in readings.words.items():
+            self.database.write(address, slot, value)
+
+    # -------------------------------------------------------------------------------------------------- following
+
+    def apply(self, number: int, deltas: Iterable[tuple[FamilyWrites, Any, Any]]) -> None:
+        """Go on to block ``number``: ``deltas`` are (family, state before, delta) of its logs, in order.
+
+        Deltas of pools that are not here are skipped. Raises ShadowError when a block is missing.
+        """
+        if number != self.number + 1:
+            raise ShadowError(f"{self.chain}: block {number} does not follow {self.number}; load the shadow anew")
+        block = _Block(number, [])
+        for family, state, delta in deltas:
+            if state.address in self._pools:
+                for change in family.storage_writes(state, delta):
+                    self._change(block, change)
+                fee_slot = paid_fee_slot(state, delta)
+                if fee_slot is not None and not self.database.words.get((state.address, fee_slot)):
+                    self._change(block, StorageWrite(state.address, fee_slot, 1))
+                self._pools[state.address] = state
+        self._journal.append(block)
+        self.number = number
+
+    def _change(self, block: _Block, change: StorageWrite | BalanceChange) -> None:
+        if isinstance(change, StorageWrite):
+            address, slot, value = change.address, change.slot, change.value
+        else:
+            place = self.balance_slots.get(change.token)
+            if place is None:
+                return
+            address, slot = change.token, place.slot(change.holder)
+            value = (self.database.words.get((address, slot), 0) + change.change_wei) & _U256
+        block.undo.append((address, slot, self.database.words.get((address, slot))))
+        self.database.write(address, slot, value)
+
+    def rollback(self, to_number: int) -> None:
+        """Back to the state after ``to_number``. Raises ShadowError, nothing changed, when that is too far."""
+        if to_number > self.number or self.number - to_number > len(self._journal):
+            raise ShadowError(
+                f"{self.chain}: can't go from block {self.number} to {to_number} with {len(self._journal)} blocks"
+                " kept; load the shadow anew"
+            )
+        while self.number > to_number:
+            block = self._journal.pop()
+            for address, slot, old in reversed(block.undo):
+                self.database.write(address, slot, old or 0)
+            self.number = block.number - 1
+
+    async def verify(self, reader: Reader, states: Iterable[Any] | None = None) -> list[Difference]:
+        """Compare every word that events keep exact with the chain at this copy's block.
+
+        ``states`` are the pools' current states (ticks that appeared since loading are then compared too).
+        """
+        number = self.number
+        for state in states or ():
+            if state.address in self._pools:
+                self._pools[state.address] = state
+        places = [(state.address, slot) for state in self._pools.values() for slot in slots_from_logs(state)]
+        for state in self._pools.values():
+            places += [
+                (token, self.balance_slots[token].slot(state.address))
+                for token in state.tokens
+                if token in self.balance_slots
+            ]
+        mine = {place: self.database.words.get(place, 0) for place in places}
+        theirs = await read_words(reader, places, number)
+        return [
+            Difference(address, slot, mine[address, slot], value)
+            for (address, slot), value in theirs.items()
+            if value != mine[address, slot]
+        ]
+
+
+def _operator_slot(operator: Address) -> int:
+    padded = bytes(12) + bytes.fromhex(operator[2:])
+    return int.from_bytes(keccak(padded + OPERATORS_SLOT.to_bytes(32, "big")), "big")
