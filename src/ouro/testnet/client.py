@@ -3,6 +3,7 @@
 Deliberately not ``ouro.chain``: the market that tests the engine must not share its code.
 """
 
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,9 @@ import httpx
 import orjson
 
 from ouro.types import Address, Hash
+
+# Loopback only, never TLS; without this each client would load the system's certificates (30 ms).
+_UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 TRANSPORT_ERRORS = (httpx.HTTPError, OSError)
 
@@ -35,7 +39,7 @@ class Client:
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         self.url = url
-        self._http = httpx.Client(timeout=timeout_s, trust_env=False)
+        self._http = httpx.Client(timeout=timeout_s, trust_env=False, verify=_UNUSED_TLS)
         self._headers = {"content-type": "application/json"}
 
     def __enter__(self) -> "Client":

@@ -91,7 +91,7 @@ def _deploy_tokens(sender: Sender, profile: ChainProfile) -> tuple[Token, ...]:
             found = sender.deploy("0x" + wrapped_code.hex(), token.symbol)
         else:
             found = sender.deploy(_token_creation(token_code, token), token.symbol)
-        assert found == address  # noqa: S101 - the whole ordering rests on it
+        assert found == address
         deployed.append(Token(token.symbol, address, token.decimals, token.recorded_address))
     return tuple(sorted(deployed, key=lambda token: token.address))
 

@@ -137,6 +137,16 @@ class AnvilNode:
         self.stop()
         return self.start()
 
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and nothing is answered, as behind a broken network."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo ``freeze``."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """Stop for good and remove the socket's folder."""
         if self.process is not None:
@@ -189,7 +199,7 @@ class AnvilNode:
 
     def _wait_for_port(self, log_offset: int, timeout_s: float = 20.0) -> int | None:
         """The port that this very process says it listens on; with ``--port 0`` the system chose it, race-free."""
-        assert self.process is not None  # noqa: S101 - internal order
+        assert self.process is not None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with self.log_path.open("rb") as stream:
@@ -237,12 +247,6 @@ class AnvilNode:
         with contextlib.suppress(OSError):
             return self.log_path.read_text(errors="replace")[-1_000:]
         return "(no log)"
-
-
-def signal_node(node: AnvilNode, number: signal.Signals) -> None:
-    """Send a raw signal, for tests that freeze a node (SIGSTOP, SIGCONT)."""
-    if node.process is not None:
-        node.process.send_signal(number)
 
 
 def _short_temp_dir() -> str | None:

@@ -35,7 +35,7 @@ class FlowRates:
 
 
 RATES: dict[str, FlowRates] = {
-    "ethereum": FlowRates(orders=8.0, max_order_usd=1_500_000.0),
+    "ethereum": FlowRates(orders=16.0, max_order_usd=1_500_000.0),
     "fantom": FlowRates(orders=5.0, max_order_usd=60_000.0),
 }
 

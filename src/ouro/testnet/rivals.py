@@ -126,7 +126,7 @@ class Rival:
             paid = amount_in * (1_000_000 - pool.fee_ppm)
             return paid * view.reserves[1 - at] // (view.reserves[at] * 1_000_000 + paid)
         quoter = self.deployment.venue(pool.dex).quoter
-        assert quoter is not None  # noqa: S101 - deploy sets it on V3 venues
+        assert quoter is not None
         data = call_data(_QUOTE, (pool.tokens[at], pool.tokens[1 - at], amount_in, pool.fee_ppm, 0))
         try:
             return int(self.client.read(quoter, data, block)[2:66], 16)

@@ -78,7 +78,7 @@ def _seed_v2(sender: Sender, pool: Pool, recorded: RecordedPool) -> None:
 
 
 def _seed_v3(sender: Sender, venue: Venue, recorded: RecordedPool, tokens: tuple[Address, Address]) -> None:
-    assert venue.position_manager is not None  # noqa: S101 - deploy sets it on V3 venues
+    assert venue.position_manager is not None
     calls = [call_bytes(_CREATE, *tokens, recorded.fee_ppm, recorded.sqrt_price_x96)]
     for position in plan_positions(recorded):
         parameters = (

@@ -226,6 +226,8 @@ def _start_chain(name: str, node: AnvilNode, options: ChainOptions) -> LocalChai
         for operator in operator_keys:
             client.call("anvil_setBalance", operator, hex(OPERATOR_BALANCE_WEI))
         node.set_gas_limit(client, BLOCK_GAS_LIMIT)
+        # The limit is a property of blocks: a rollback to one of set-up would bring the old one back.
+        client.call("evm_mine")
     deployment.save(node.work_dir / f"{name}-deployment.json")
     block_time_s = options.block_time_s or profile.block_time_s
     return LocalChain(profile, node, deployment, block_time_s, owner_key, operator_keys, rivals)
