@@ -16,22 +16,18 @@ from ouro.protocols.v3_state import UniswapV3State, check_state
 from ouro.protocols.v3_ticks import TickTable
 from ouro.types import BlockContext
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "open"
-VECTORS = DATA / "exact_vectors"
 CONTEXT = BlockContext(number=1, timestamp=1, base_fee_wei=0)
 TOKENS = ("0x" + "1" * 40, "0x" + "2" * 40)
 
-pytestmark = pytest.mark.skipif(not VECTORS.is_dir(), reason="recorded vectors (shared/data) are not here")
 
-
-def load(name: str) -> Any:
-    with gzip.open(VECTORS / f"{name}.json.gz") as stream:
+def load(shared_data: Path, name: str) -> Any:
+    with gzip.open(shared_data / "open" / "exact_vectors" / f"{name}.json.gz") as stream:
         return json.load(stream)
 
 
 @pytest.fixture(scope="module")
-def wbtc_weth() -> UniswapV3State:
-    recorded = load("state__1__uniswap_v3_wbtc_weth_block_24407242")
+def wbtc_weth(shared_data: Path) -> UniswapV3State:
+    recorded = load(shared_data, "state__1__uniswap_v3_wbtc_weth_block_24407242")
     scalars = recorded["scalars"]
     state = UniswapV3State(
         address=recorded["pool"].lower(),
@@ -47,9 +43,11 @@ def wbtc_weth() -> UniswapV3State:
     return state
 
 
-def test_v3_quoter_answers(wbtc_weth: UniswapV3State) -> None:
+def test_v3_quoter_answers(shared_data: Path, wbtc_weth: UniswapV3State) -> None:
     """The quoter answers with the partial amount where liquidity ends; ours come as an error's partial."""
-    entries = load("golden__uniswap__v3__test_uniswap_v3_onchain_parity__test_cached_calculations_v3_wbtc_weth")
+    entries = load(
+        shared_data, "golden__uniswap__v3__test_uniswap_v3_onchain_parity__test_cached_calculations_v3_wbtc_weth"
+    )
     family = FAMILIES["uniswap_v3"]
     equal = 0
     for key, recorded in entries["entries"].items():
@@ -67,8 +65,8 @@ def test_v3_quoter_answers(wbtc_weth: UniswapV3State) -> None:
     assert equal == 80
 
 
-def test_v2_router_answers() -> None:
-    recorded = load("state__8453__pancakeswap_v2_weth_usdbc_block_46875151")
+def test_v2_router_answers(shared_data: Path) -> None:
+    recorded = load(shared_data, "state__8453__pancakeswap_v2_weth_usdbc_block_46875151")
     state = UniswapV2State(
         recorded["pool"].lower(),
         TOKENS,
@@ -77,7 +75,7 @@ def test_v2_router_answers() -> None:
         recorded["fee_numer"] * 1_000_000 // recorded["fee_denom"],
     )
     name = "golden__pancakeswap__test_pancakeswap_v2_onchain_parity__test_pancakeswap_v2_router_get_amounts_out"
-    entries = load(name)["entries"]
+    entries = load(shared_data, name)["entries"]
     for key, answer in entries.items():
         _, _, path, amount = key.split("|")
         i = 0 if path == "WETH->USDbC" else 1
@@ -89,8 +87,8 @@ def test_v2_router_answers() -> None:
     assert len(entries) > 10
 
 
-def test_recorded_full_state_is_consistent() -> None:
-    recorded = load("golden__uniswap__v3__wbtc_weth__17600000")
+def test_recorded_full_state_is_consistent(shared_data: Path) -> None:
+    recorded = load(shared_data, "golden__uniswap__v3__wbtc_weth__17600000")
     data = recorded["tick_data"].items()
     table = TickTable({int(tick): (entry["liquidity_gross"], entry["liquidity_net"]) for tick, entry in data})
     for word, entry in recorded["tick_bitmap"].items():
@@ -98,10 +96,10 @@ def test_recorded_full_state_is_consistent() -> None:
     assert recorded["tick"] == tick_at_sqrt_ratio(recorded["sqrt_price_x96"])
 
 
-def test_ticks_of_recorded_prices() -> None:
+def test_ticks_of_recorded_prices(shared_data: Path) -> None:
     """Thousands of slot0 values: the tick belongs to the price (one lower after a downward stop on a tick)."""
     rows = 0
-    for path in sorted((DATA / "pools").glob("pools_v3_*.csv.gz")):
+    for path in sorted((shared_data / "open" / "pools").glob("pools_v3_*.csv.gz")):
         with gzip.open(path, "rt", newline="") as stream:
             for row in csv.DictReader(stream):
                 price, tick = int(row["sqrt_price_x96"]), int(row["tick"])

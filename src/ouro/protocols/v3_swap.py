@@ -12,7 +12,7 @@ from ouro.protocols.v3_math import (
     tick_at_sqrt_ratio,
 )
 from ouro.protocols.v3_state import UniswapV3State
-from ouro.protocols.v3_ticks import WORD_BITS
+from ouro.protocols.v3_ticks import WORD_BITS, Step
 
 MIN_LIMIT = MIN_SQRT_RATIO + 1
 MAX_LIMIT = MAX_SQRT_RATIO - 1
@@ -56,53 +56,69 @@ def swap(state: UniswapV3State, zero_for_one: bool, amount_specified: int, limit
     Like the contract it stops at ``limit`` without an error. Raises ``QuoteError`` where the contract reverts.
     """
     check_swap(state, zero_for_one, amount_specified, limit)
-    table, spacing, fee_ppm = state.ticks, state.tick_spacing, state.fee_ppm
     price, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
-    remaining, total_in, total_out, crossed, words = amount_specified, 0, 0, 0, 0
+    exact_in = amount_specified > 0
+    remaining, total_in, total_out, crossed = amount_specified, 0, 0, 0
+    known = state.ticks.full_steps(zero_for_one, state.tick_spacing, state.fee_ppm)
+    at_edge = False  # of a whole step just made: only there the tick determines the price
     while remaining and price != limit:
-        if liquidity:
-            next_tick, initialised = table.next_within_word(tick, spacing, zero_for_one)
-        else:
-            found = table.next_initialised(tick, zero_for_one)
-            if found is None or _beyond(sqrt_ratio_at_tick(found), limit, zero_for_one):
-                words += abs(tick_at_sqrt_ratio(limit) - tick) // (WORD_BITS * spacing)
-                price, tick = limit, _tick_at_empty_limit(limit, spacing, zero_for_one)
-                break
-            next_tick, initialised = found, True
-            words += abs(found - tick) // (WORD_BITS * spacing)
-        edge = sqrt_ratio_at_tick(next_tick)
-        target = limit if _beyond(edge, limit, zero_for_one) else edge
-        start = price
-        price, amount_in, amount_out, fee = swap_step(price, target, liquidity, remaining, fee_ppm)
-        remaining += amount_out if amount_specified < 0 else -(amount_in + fee)
-        total_in += amount_in + fee
-        total_out += amount_out
-        if price == edge:
-            if initialised:
-                net = table[next_tick][1]
+        step = known.get(tick) if at_edge and exact_in else None
+        if step is None or not _usable(step, liquidity, remaining, limit, zero_for_one):
+            step = _step(state, zero_for_one, price, tick, liquidity, remaining, limit)
+            if at_edge and exact_in and step.price == step.edge:
+                known[tick] = step
+        start, price = price, step.price
+        remaining += -step.gross_in if exact_in else step.amount_out
+        total_in += step.gross_in
+        total_out += step.amount_out
+        at_edge = price == step.edge
+        if at_edge:
+            tick = step.next_tick - 1 if zero_for_one else step.next_tick
+            if step.initialised:
+                net = state.ticks[step.next_tick][1]
                 liquidity += -net if zero_for_one else net
                 crossed += 1
                 if not 0 <= liquidity <= MAX_LIQUIDITY:
-                    raise QuoteError(f"liquidity would be {liquidity} after tick {next_tick}", total_in, total_out)
-            else:
-                words += 1
-            tick = next_tick - 1 if zero_for_one else next_tick
+                    raise QuoteError(f"tick {step.next_tick} leaves liquidity {liquidity}", total_in, total_out)
         elif price != start:
-            tick = tick_at_sqrt_ratio(price)
+            tick = tick_at_sqrt_ratio(price) if liquidity else _tick_at_empty_limit(limit, state, zero_for_one)
+    words = abs(tick - state.tick) // (WORD_BITS * state.tick_spacing)
     return SwapResult(total_in, total_out, abs(remaining), price, tick, liquidity, crossed, words)
+
+
+def _usable(step: Step, liquidity: int, remaining: int, limit: int, zero_for_one: bool) -> bool:
+    return (
+        step.gross_in <= remaining and step.liquidity == liquidity and not _beyond(step.edge, limit, zero_for_one)
+    )
+
+
+def _step(
+    state: UniswapV3State, zero_for_one: bool, price: int, tick: int, liquidity: int, remaining: int, limit: int
+) -> Step:
+    """Towards the next edge. Without liquidity nothing is traded before the next tick: no stop at word edges."""
+    found = None if liquidity else state.ticks.next_initialised(tick, zero_for_one)
+    if liquidity:
+        next_tick, initialised = state.ticks.next_within_word(tick, state.tick_spacing, zero_for_one)
+    elif found is None or _beyond(sqrt_ratio_at_tick(found), limit, zero_for_one):
+        return Step(0, 0, 0, limit, 0, tick, False)
+    else:
+        next_tick, initialised = found, True
+    edge = sqrt_ratio_at_tick(next_tick)
+    target = limit if _beyond(edge, limit, zero_for_one) else edge
+    after, amount_in, amount_out, fee = swap_step(price, target, liquidity, remaining, state.fee_ppm)
+    return Step(liquidity, amount_in + fee, amount_out, after, edge, next_tick, initialised)
 
 
 def _beyond(edge: int, limit: int, zero_for_one: bool) -> bool:
     return edge < limit if zero_for_one else edge > limit
 
 
-def _tick_at_empty_limit(limit: int, spacing: int, zero_for_one: bool) -> int:
-    """The tick after crossing empty words without liquidity up to ``limit``.
+def _tick_at_empty_limit(limit: int, state: UniswapV3State, zero_for_one: bool) -> int:
+    """The tick after passing words without liquidity up to ``limit``.
 
-    Nothing is traded there, so the words need no steps; only a limit exactly on a word edge differs: the contract
-    "crosses" it and stores the tick below on the way down.
+    Only a limit exactly on a word edge needs care: the contract "crosses" it and, on the way down, stores the tick
+    below.
     """
     tick = tick_at_sqrt_ratio(limit)
-    if zero_for_one and tick % (spacing * WORD_BITS) == 0 and sqrt_ratio_at_tick(tick) == limit:
-        return tick - 1
-    return tick
+    on_edge = tick % (state.tick_spacing * WORD_BITS) == 0 and sqrt_ratio_at_tick(tick) == limit
+    return tick - 1 if zero_for_one and on_edge else tick
