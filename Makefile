@@ -98,8 +98,7 @@ types: setup
 	@exec node node_modules/pyright/index.js $(ARGS)
 
 differential: setup
-	@OURO_DIFFERENTIAL_CASES=$${OURO_DIFFERENTIAL_CASES:-1000000} \
-	    exec $(PY) -m pytest -n 2 --timeout 0 -m "" tests/differential $(ARGS)
+	@exec $(PY) -m tests.differential --cases 1000000 $(ARGS)
 
 contracts: setup
 	@exec $(PY) contracts/compile.py $(ARGS)

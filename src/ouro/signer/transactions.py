@@ -53,14 +53,17 @@ def address_bytes(address: str, field: str) -> bytes:
     return bytes.fromhex(address[2:])
 
 
-def _access_list(entries: AccessList) -> list[Rlp]:
-    encoded: list[Rlp] = []
+def _access_list(entries: AccessList) -> bytes:
+    """Encoded list of [address, [slots]]; the fixed sizes make their prefixes constants (20 and 32 bytes)."""
+    body = b""
     for address, slots in entries:
+        encoded = b"\x94" + address_bytes(address, "access_list")
         for slot in slots:
             if not _SLOT.fullmatch(slot):
                 raise EncodingError(f"access_list: {slot[:70]!r} is not a 32-byte slot")
-        encoded.append([address_bytes(address, "access_list"), [bytes.fromhex(slot[2:]) for slot in slots]])
-    return encoded
+        words = b"".join([b"\xa0" + bytes.fromhex(slot[2:]) for slot in slots])
+        body += rlp_list(encoded + rlp_list(words))
+    return rlp_list(body)
 
 
 def _unsigned_body(request: SignRequest) -> bytes:
@@ -74,11 +77,13 @@ def _unsigned_body(request: SignRequest) -> bytes:
     if request.legacy:
         if request.access_list:
             raise EncodingError("access_list: a legacy transaction has none")
-        fields: list[Rlp] = [request.nonce, request.max_fee_per_gas_wei, *call]
-    else:
-        tip, cap = request.max_priority_fee_per_gas_wei, request.max_fee_per_gas_wei
-        fields = [request.chain_id, request.nonce, tip, cap, *call, _access_list(request.access_list)]
-    return b"".join(rlp_encode(field) for field in fields)
+        return _joined([request.nonce, request.max_fee_per_gas_wei, *call])
+    tip, cap = request.max_priority_fee_per_gas_wei, request.max_fee_per_gas_wei
+    return _joined([request.chain_id, request.nonce, tip, cap, *call]) + _access_list(request.access_list)
+
+
+def _joined(fields: list[Rlp]) -> bytes:
+    return b"".join([rlp_encode(field) for field in fields])
 
 
 class UnsignedTransaction:
