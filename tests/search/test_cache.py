@@ -15,7 +15,7 @@ def test_numba_uses_a_folder_named_by_the_kernels() -> None:
 
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
     assert folder.name == cache.kernel_fingerprint()
-    assert numba.config.CACHE_DIR == str(folder)  # type: ignore[attr-defined]
+    assert str(folder) == numba.config.CACHE_DIR  # type: ignore[attr-defined]
 
 
 def test_folder_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
