@@ -219,7 +219,8 @@ class World:
             arguments = encode(["string", "string", "uint8", "uint256"], [f"T{k}", f"T{k}", 18, SUPPLY])
             self.tokens[f"T{k}"] = self.backend.deploy(TEST_TOKEN.bytecode + arguments, self.owner)
         for token in self.tokens.values():
-            self.backend.send(token, calldata("approve(address,uint256)", self.npm, MAX_UINT), self.owner)
+            for spender in (self.npm, self.router):
+                self.backend.send(token, calldata("approve(address,uint256)", spender, MAX_UINT), self.owner)
         self._both("W", "T1", 1000, 1, self.uniswap, 3000)
         for k in range(1, last_token):
             self._both(f"T{k}", f"T{k + 1}", 1, 1, self.uniswap, 3000)
@@ -246,6 +247,8 @@ class World:
         quoter = "artifacts/contracts/lens/QuoterV2.sol/QuoterV2.json"
         arguments = encode(["address"] * 2, [self.v3_factory, self.tokens["W"]])
         self.quoter = deploy(artifact("@uniswap/v3-periphery", quoter).bytecode + arguments, owner)
+        router = "artifacts/contracts/SwapRouter.sol/SwapRouter.json"
+        self.router = deploy(artifact("@uniswap/v3-periphery", router).bytecode + arguments, owner)
         self.executor = deploy(creation_code(owner, [self.operator], self.treasury), owner)
 
     def _both(self, a: str, b: str, b_amount: int, a_amount: int, factory: Address, fee: int) -> None:

@@ -110,15 +110,15 @@ class ShadowEvm:
     def supports(self, pools: Iterable[Address]) -> str | None:
         """None when these pools can be simulated, else which can't and why."""
         for pool in pools:
-            if pool not in self._pools:
-                return f"pool {pool} is not in the shadow{self._why(pool)}"
+            if pool not in self._pools or pool in self.faults:
+                return f"pool {pool} can't be simulated{self._why(pool)}"
             for token in self._pools[pool].tokens:
                 if token in self.faults:
                     return f"token {token}{self._why(token)}"
         return None
 
     def _why(self, address: Address) -> str:
-        return f": {self.faults[address]}" if address in self.faults else ""
+        return f": {self.faults.get(address, 'it was not loaded')}"
 
     async def _load_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
         slots = [*_EXECUTOR_SLOTS, *(_operator_slot(operator) for operator in operators)]
