@@ -117,6 +117,8 @@ class ModelNode:
     spoil: Spoiler | None = None
     hidden: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    mute: bool = False
+    refuse_batches: bool = False
     _server: Server | None = None
     _subscribers: dict[str, ServerConnection] = field(default_factory=dict)
     _ids: Any = field(default_factory=itertools.count)
@@ -173,8 +175,12 @@ class ModelNode:
         try:
             async for message in connection:
                 request = orjson.loads(message)
-                if isinstance(request, list):
-                    answer: Any = [self._answer(connection, item) for item in request]
+                if self.mute:
+                    continue
+                if isinstance(request, list) and self.refuse_batches:
+                    answer: Any = {"id": None, "error": {"code": -32600, "message": "batch too large"}}
+                elif isinstance(request, list):
+                    answer = [self._answer(connection, item) for item in request]
                 else:
                     answer = self._answer(connection, request)
                 await connection.send(orjson.dumps(answer).decode())
