@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ouro.chain.logs import parse_log
 from ouro.chain.rpc import Caller
-from ouro.market.reader import parse_log
 from ouro.testnet.abi import call_data, decode_result
 from ouro.testnet.client import Client
 from ouro.testnet.deployment import Deployment, Pool
@@ -28,7 +28,7 @@ class Traffic:
     client: Client
     deployment: Deployment
     rng: random.Random
-    positions: list[tuple[str, int]] = field(default_factory=list)
+    seeded: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spenders = {venue.router for venue in self.deployment.venues}
@@ -38,6 +38,9 @@ class Traffic:
             for spender in spenders:
                 self.send(token.address, call_data("approve(address,uint256)", spender, _MAX))
         self.client.call("evm_setAutomine", False)
+        for venue in self.deployment.venues:
+            if venue.position_manager:
+                self.seeded[venue.position_manager] = self._balance(venue.position_manager, self.me)
 
     @property
     def me(self) -> str:
@@ -118,7 +121,7 @@ class Traffic:
         position = self.client.read(manager, call_data("positions(uint256)", token_id))
         liquidity = int(position[2 + 7 * 64 : 2 + 8 * 64], 16)
         part = liquidity if self.rng.random() < 0.5 else liquidity // 3
-        if part and index > 60:  # the first positions are the pools' own: they keep the whole range liquid
+        if part and index >= self.seeded[manager]:  # the first positions keep the whole range liquid
             self.send(manager, call_data(_DECREASE, (token_id, part, 0, 0, _FOREVER)))
 
     def fee_switch_v3(self, pool: Pool) -> None:
@@ -139,7 +142,7 @@ async def read_update(reader: Caller, chain: str, number: int, topics: tuple[str
     """A block as a feed would deliver it."""
     header: dict[str, Any] = await reader.call("eth_getBlockByNumber", [hex(number), False])
     query = {"blockHash": header["hash"], "topics": [list(topics)]}
-    logs = [parse_log(value)[0] for value in await reader.call("eth_getLogs", [query])]
+    logs = [parse_log(value) for value in await reader.call("eth_getLogs", [query])]
     return BlockUpdate(
         chain=chain,
         number=number,

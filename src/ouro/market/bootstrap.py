@@ -50,7 +50,7 @@ async def load_market(
     progress: Progress | None = None,
     *,
     families: Mapping[str, Family] = FAMILIES,
-    next_base_fee: Callable[[BlockUpdate], int] | None = None,
+    base_fee_after: Callable[[BlockUpdate], int] | None = None,
 ) -> tuple[Market, int, Hash]:
     """A started market, and the number and hash of its block: let the feed start after it.
 
@@ -64,7 +64,7 @@ async def load_market(
         block = await _target(chain_config, reader, found)
         loaded = await _load(chain_name, chain_config, reader, data_dir, report, families, found, block)
         if await still_canonical(reader, block.number, block.hash):
-            market = _market(chain_name, chain_config, families, next_base_fee)
+            market = _market(chain_name, chain_config, families, base_fee_after)
             market.tokens.update(loaded.tokens)
             market.start(
                 Head(block.number, block.hash, block.timestamp, block.base_fee_wei), loaded.states.values()
@@ -81,7 +81,7 @@ def _market(
     chain_name: str,
     config: ChainConfig,
     families: Mapping[str, Family],
-    next_base_fee: Callable[[BlockUpdate], int] | None,
+    base_fee_after: Callable[[BlockUpdate], int] | None,
 ) -> Market:
     return Market(
         chain_name,
@@ -89,7 +89,7 @@ def _market(
         ring_depth=config.reorg_ring_depth,
         block_time_ms=config.block_time_ms,
         factories={dex.factory: dex for dex in config.dexes},
-        next_base_fee=next_base_fee,
+        base_fee_after=base_fee_after,
     )
 
 

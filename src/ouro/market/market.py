@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ouro.chain.fees import next_base_fee
 from ouro.config.model import DexConfig
 from ouro.market.arrays import MarketArrays
 from ouro.market.creation import CREATION_TOPICS, decode_creation
@@ -22,6 +23,10 @@ from ouro.protocols.base import Family
 from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log
 
 
+def _ethereum_base_fee(update: BlockUpdate) -> int:
+    return 0 if update.base_fee_wei is None else next_base_fee(update)
+
+
 def _pool_ids(ids: Iterable[int]) -> npt.NDArray[np.int32]:
     return np.array(sorted(ids), dtype=np.int32)
 
@@ -29,8 +34,8 @@ def _pool_ids(ids: Iterable[int]) -> npt.NDArray[np.int32]:
 class Market:
     """One chain's pools. ``families`` by name; ``factories`` by address, whose creation logs are reported.
 
-    ``ring_depth`` is how many blocks can be rolled back. ``next_base_fee`` gives the base fee of the block after an
-    update (wei), for families whose curve depends on it.
+    ``ring_depth`` is how many blocks can be rolled back. ``base_fee_after`` gives the base fee of the block after
+    an update (wei), for families whose curve depends on it.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class Market:
         ring_depth: int = 64,
         block_time_ms: int = 1_000,
         factories: Mapping[Address, DexConfig] | None = None,
-        next_base_fee: Callable[[BlockUpdate], int] | None = None,
+        base_fee_after: Callable[[BlockUpdate], int] | None = None,
     ) -> None:
         self.chain = chain
         self.families = dict(families)
@@ -62,7 +67,7 @@ class Market:
         self._ring_depth = ring_depth
         self._late: dict[int, int] = {}
         self._block_time_s = max(1, round(block_time_ms / 1_000))
-        self._next_base_fee = next_base_fee or (lambda update: update.base_fee_wei or 0)
+        self._next_base_fee = base_fee_after or _ethereum_base_fee
         self._context = BlockContext(0, 0, 0)
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -174,12 +179,13 @@ class Market:
         Raises ``MarketError``, with nothing changed, when the update doesn't continue the head.
         """
         self._check(update)
+        context = self._context_after(update)
         draft = Draft()
         for log in update.logs:
             self._draft(draft, log, update.timestamp)
         record = Record(update)
         self._commit_states(draft, record)
-        self._advance(record)
+        self._advance(record, context)
         touched = draft.states.keys() | draft.faults.keys()
         self._write_arrays(touched)
         self.counters["blocks"] += 1
@@ -313,24 +319,23 @@ class Market:
         if draft.faults:
             draft.deltas = [d for d in draft.deltas if self.pool_index[d.state.address] not in draft.faults]
 
-    def _advance(self, record: Record) -> None:
+    def _advance(self, record: Record, context: BlockContext) -> None:
         self._ring.append(record)
         while len(self._ring) > self._ring_depth:
             self._base = head_of(self._ring.popleft().update)
         if self._late and self._base is not None:
             known_from = self._base.number
             self._late = {pool: joined for pool, joined in self._late.items() if joined > known_from}
-        self._set_head(record.update)
+        self.head, self._context = head_of(record.update), context
 
-    def _set_head(self, update: BlockUpdate) -> None:
-        self.head = head_of(update)
-        self._context = BlockContext(
-            update.number + 1, update.timestamp + self._block_time_s, self._next_base_fee(update)
-        )
+    def _context_after(self, update: BlockUpdate) -> BlockContext:
+        timestamp = update.timestamp + self._block_time_s
+        return BlockContext(update.number + 1, timestamp, self._next_base_fee(update))
 
     def _step_back(self, first_dropped: BlockUpdate) -> None:
         if self._ring:
-            self._set_head(self._ring[-1].update)
+            last = self._ring[-1].update
+            self.head, self._context = head_of(last), self._context_after(last)
             return
         self.head = self._base
         # the siblings of the dropped block have its base fee: it follows from their common parent

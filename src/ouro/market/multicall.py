@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ouro.chain.errors import RpcError
+from ouro.chain.multicall import decode_aggregate3, encode_aggregate3
 from ouro.chain.quantity import parse_data
 from ouro.chain.rpc import Caller
 from ouro.hashing import selector
@@ -18,13 +19,12 @@ from ouro.market.errors import SyncError
 from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently
 from ouro.types import Address
 
-_AGGREGATE3 = selector("aggregate3((address,bool,bytes)[])")
 _WORD = 32
 _MAX_GAS = 12_000_000
+_BASE_GAS = 1_000_000
 _MAX_CALLS = 400
 _PARALLEL = 4
-_MAX_ANSWER_BYTES = 65_536
-"""Longest answer of one call that is looked at; every legitimate one is far shorter."""
+_NO_SUCH_STATE = -32001
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,39 +44,6 @@ def uint_word(value: int) -> bytes:
 def words(data: bytes) -> list[int]:
     """The unsigned words of an answer; a ragged end is left out."""
     return [int.from_bytes(data[k : k + _WORD]) for k in range(0, len(data) - _WORD + 1, _WORD)]
-
-
-def encode_aggregate3(reads: Sequence[Read]) -> bytes:
-    """Calldata of ``aggregate3`` with ``allowFailure`` for every call."""
-    heads, tails = bytearray(), bytearray()
-    for read in reads:
-        heads += uint_word(_WORD * len(reads) + len(tails))
-        padding = bytes(-len(read.data) % _WORD)
-        tails += bytes(12) + bytes.fromhex(read.target[2:]) + uint_word(1) + uint_word(96)
-        tails += uint_word(len(read.data)) + read.data + padding
-    return bytes(_AGGREGATE3 + uint_word(_WORD) + uint_word(len(reads)) + heads + tails)
-
-
-def decode_aggregate3(raw: bytes, count: int) -> list[bytes | None]:
-    """Answers in call order, None for a failed call. Raises ``SyncError`` on anything else than such an answer."""
-
-    def word(at: int) -> int:
-        if at + _WORD > len(raw):
-            raise SyncError(f"multicall: the answer ends at byte {len(raw)}, {at + _WORD} are needed")
-        return int.from_bytes(raw[at : at + _WORD])
-
-    base = word(0)
-    if word(base) != count:
-        raise SyncError(f"multicall: {word(base)} answers to {count} calls; is the multicall address right?")
-    base += _WORD
-    answers: list[bytes | None] = []
-    for k in range(count):
-        at = base + word(base + _WORD * k)
-        start = at + word(at + _WORD)
-        size = word(start)
-        data = raw[start + _WORD : start + _WORD + min(size, _MAX_ANSWER_BYTES)]
-        answers.append(bytes(data) if word(at) == 1 else None)
-    return answers
 
 
 def _portions(reads: Sequence[Read], indices: Sequence[int], max_calls: int) -> Iterator[list[int]]:
@@ -130,7 +97,10 @@ async def _ask(
     answers: list[bytes | None],
 ) -> None:
     """Fill ``answers`` for one portion; a refused request leaves them None, to be asked in smaller company."""
-    request = {"to": multicall, "data": "0x" + encode_aggregate3([reads[k] for k in portion]).hex()}
+    calls = [(reads[k].target, reads[k].data) for k in portion]
+    # bounded, so that a target that burns all it gets does not make the node work for minutes
+    gas = _BASE_GAS + 2 * sum(reads[k].gas for k in portion)
+    request = {"to": multicall, "gas": hex(gas), "data": "0x" + encode_aggregate3(calls).hex()}
 
     async def ask() -> Any:
         return await reader.call("eth_call", [request, block.tag], READ_TIMEOUT_MS)
@@ -138,13 +108,13 @@ async def _ask(
     try:
         raw = await patiently(ask, f"multicall at block {block.number}")
     except RpcError as error:
-        if len(portion) == 1 and error.code == -32001:
+        if len(portion) == 1 and error.code == _NO_SUCH_STATE:
             raise SyncError(f"the node has no state of block {block.number}: {error}") from error
         return
     try:
         found = decode_aggregate3(bytes.fromhex(parse_data(raw)[2:]), len(portion))
     except ValueError as error:
-        raise SyncError(f"multicall: {error}") from error
+        raise SyncError(f"multicall {multicall}: {error}; is the address right?") from error
     for k, answer in zip(portion, found, strict=True):
         answers[k] = answer
 

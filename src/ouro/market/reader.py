@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ouro.chain.errors import RpcError, TransportError
-from ouro.chain.quantity import parse_address, parse_data, parse_hash, parse_quantity
+from ouro.chain.logs import parse_log
+from ouro.chain.quantity import parse_hash, parse_quantity
 from ouro.chain.rpc import Caller
 from ouro.market.errors import SyncError
 from ouro.types import Address, Hash, Log
@@ -98,24 +99,6 @@ async def still_canonical(reader: Caller, number: int, block_hash: Hash) -> bool
         raise
 
 
-def parse_log(value: Any) -> tuple[Log, int | None]:
-    """A log from ``eth_getLogs`` and its block's timestamp where the node tells it. Raises ``ValueError``."""
-    if not isinstance(value, dict) or not isinstance(value.get("topics"), list):
-        raise ValueError(f"{str(value)[:80]!r} where a log is expected")
-    stamp = value.get("blockTimestamp")
-    log = Log(
-        address=parse_address(value.get("address")),
-        topics=tuple(parse_hash(t) for t in value["topics"]),
-        data=parse_data(value.get("data")),
-        block_number=parse_quantity(value.get("blockNumber")),
-        block_hash=parse_hash(value.get("blockHash")),
-        tx_hash=parse_hash(value.get("transactionHash")),
-        tx_index=parse_quantity(value.get("transactionIndex")),
-        log_index=parse_quantity(value.get("logIndex")),
-    )
-    return log, None if stamp is None else parse_quantity(stamp)
-
-
 @dataclass(frozen=True, slots=True)
 class LogChunk:
     """Every matching log of the blocks ``first..last``, in chain order; ``timestamps`` where the node told them."""
@@ -169,7 +152,9 @@ async def _ask_logs(reader: Caller, query: dict[str, Any], first: int, end: int)
     timestamps: dict[int, int] = {}
     for value in answer:
         try:
-            log, timestamp = parse_log(value)
+            log = parse_log(value)
+            stamp = value.get("blockTimestamp")  # newer nodes tell it; it saves reading the headers
+            timestamp = None if stamp is None else parse_quantity(stamp)
         except ValueError as error:
             raise SyncError(f"logs of blocks {first}..{end}: {error}") from error
         if not first <= log.block_number <= end:

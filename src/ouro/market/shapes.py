@@ -11,7 +11,7 @@ class Garbage(Exception):  # noqa: N818 - it is the contract's, and used as a va
 def answer_words(answer: bytes | None, count: int, call: str) -> list[int]:
     """Exactly ``count`` words. Raises ``Garbage`` naming the call."""
     if answer is None:
-        raise Garbage(f"{call} reverts")
+        raise Garbage(f"{call} reverts or takes an absurd amount of gas")
     if len(answer) != 32 * count:
         raise Garbage(f"{call} answers {len(answer)} bytes, {32 * count} are expected")
     return words(answer)

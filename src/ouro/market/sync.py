@@ -63,10 +63,11 @@ async def read_states(
         usable = [pool for pool in part if not _reject_dead(pool, dead, found)]
         for name, read in (("uniswap_v2", sync_v2.read), ("uniswap_v3", sync_v3.read)):
             chosen = [pool for pool in usable if pool.family == name]
-            for pool, result in zip(chosen, await read(reader, multicall, chosen, block), strict=True):
+            results = await read(reader, multicall, chosen, block)
+            for pool, result in zip(chosen, results, strict=True):
                 _keep(pool, result, families[name], found)
+        await _explain_missing_code(reader, block, [pool.address for pool in usable], found)
         progress(f"{min(k + _POOLS_AT_ONCE, len(pools))} of {len(pools)} pools read at block {block.number}")
-    await _explain_missing_code(reader, block, found)
     return found
 
 
@@ -118,8 +119,10 @@ async def _without_code(reader: Caller, addresses: Sequence[Address], block: Pin
     return missing
 
 
-async def _explain_missing_code(reader: Caller, block: PinnedBlock, found: Synced) -> None:
-    for pool in await _without_code(reader, list(found.rejected), block):
+async def _explain_missing_code(
+    reader: Caller, block: PinnedBlock, asked: Sequence[Address], found: Synced
+) -> None:
+    for pool in await _without_code(reader, [pool for pool in asked if pool in found.rejected], block):
         found.rejected[pool] = f"no code at the pool's address at block {block.number}"
 
 
