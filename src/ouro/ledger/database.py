@@ -50,7 +50,8 @@ def ledger_name(url: str) -> str:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        return redact_text(url)
+        # What can't be parsed could hold a password anywhere.
+        return redact_text(url) if "://" in url else "of ledger.url"
     if parsed.get_backend_name() == "sqlite":
         return parsed.database or "(no file)"
     return f"{parsed.get_backend_name()}://{parsed.host or ''}/{parsed.database or ''}"

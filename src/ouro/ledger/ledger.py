@@ -270,7 +270,7 @@ class Ledger:
         for (chain, reason, refused_hour), bucket in refusals.items():
             operations.append(AddRefusals(session, chain, reason, refused_hour, bucket.count, bucket.samples))
         for chain, sums in blocks.items():
-            assert sums.last is not None  # noqa: S101 - for the type checker
+            assert sums.last is not None
             last = sums.last
             counters = (sums.blocks, sums.decided, sums.opportunities, last.pools, last.cycles, last.number)
             operations.append(AddBlocks(session, chain, now_ms, *counters))

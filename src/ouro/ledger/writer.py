@@ -86,7 +86,7 @@ class Writer:
     def put_urgent(self, operation: Operation) -> Future[None]:
         """Queue ``operation`` before all normal ones; the future resolves after the commit."""
         job = _Job(operation, Future())
-        assert job.future is not None  # noqa: S101 - for the type checker
+        assert job.future is not None
         problem = self.problem
         if problem is not None:
             job.future.set_exception(problem)
@@ -97,7 +97,7 @@ class Writer:
     def flush(self, timeout_s: float) -> None:
         """Wait until everything handed in so far is committed; `LedgerError` after ``timeout_s``."""
         barrier = _Job(None, Future())
-        assert barrier.future is not None  # noqa: S101 - for the type checker
+        assert barrier.future is not None
         self._enqueue(self._normal, barrier)
         try:
             barrier.future.result(timeout_s)

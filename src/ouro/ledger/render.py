@@ -1,0 +1,144 @@
+"""The books as tables for a terminal. Amounts are exact; only their decimal point is moved."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ouro.ledger.books import net_native_wei
+from ouro.ledger.records import AttemptRecord
+from ouro.ledger.report import predicted_equals_executed
+from ouro.types import OutcomeKind
+
+_STYLES = {
+    OutcomeKind.LANDED: "green",
+    OutcomeKind.LOST: "yellow",
+    OutcomeKind.REVERTED: "red",
+    OutcomeKind.EXPIRED: "dim",
+    OutcomeKind.DROPPED: "dim",
+}
+_COUNTERS = (
+    ("blocks", "blocks"),
+    ("decided", "blocks_decided"),
+    ("pools", "pools"),
+    ("cycles", "cycles"),
+    ("opportunities", "opportunities"),
+    ("attempts", "attempts"),
+    *((kind.value, kind.value) for kind in OutcomeKind),
+    ("predicted = executed", "predicted_equals_executed"),
+)
+
+
+def attempts_table(records: Sequence[AttemptRecord]) -> RenderableType:
+    """One line per attempt, oldest first."""
+    if not records:
+        return Text("no attempts in these books")
+    table = Table(title=f"{len(records)} attempts", title_justify="left")
+    for heading in ("journaled (UTC)", "chain", "kind", "nonce", "outcome", "block"):
+        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left")
+    for heading in ("net (native)", "exact", "sent ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("transaction", overflow="fold")
+    for record in records:
+        table.add_row(*_attempt_cells(record))
+    return table
+
+
+def report_view(figures: Mapping[str, Any]) -> RenderableType:
+    """`ouro.ledger.report.summary` as a table with a column per chain, refusals below."""
+    chains: Mapping[str, Any] = figures["chains"]
+    if not chains:
+        return Text("these books are empty")
+    table = Table(title=f"{figures['seconds']:.1f} s", title_justify="left")
+    table.add_column("")
+    for name in chains:
+        table.add_column(name, justify="right")
+    for label, key in _COUNTERS:
+        table.add_row(label, *(f"{chain[key]:,}" for chain in chains.values()))
+    table.add_row("success", *(_rate(chain["success_rate"]) for chain in chains.values()))
+    for label, key in (
+        ("gross profit", "gross_profit_wei"),
+        ("gas", "gas_spent_wei"),
+        ("net profit", "net_profit_wei"),
+    ):
+        table.add_row(f"{label} (native)", *(coins(chain[key]) for chain in chains.values()))
+    table.add_row("net profit (USD)", *(_usd(chain["net_profit_usd"]) for chain in chains.values()))
+    for stage in ("decided", "signed", "sent"):
+        table.add_row(f"{stage}, p50 / p99 / max ms", *(_latency(c["latency_ms"][stage]) for c in chains.values()))
+    return Group(table, *_refusals(chains), _reconciliation(figures["max_abs_reconciliation_difference_wei"]))
+
+
+def coins(amount_wei: int, decimals: int = 18) -> str:
+    """``amount_wei`` with its decimal point, without rounding and without trailing zeros."""
+    text = (
+        f"{Decimal(amount_wei).scaleb(-decimals):f}"
+        if abs(amount_wei) < 10**27
+        else _long_coins(amount_wei, decimals)
+    )
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _long_coins(amount_wei: int, decimals: int) -> str:
+    # Beyond the digits that Decimal keeps by default.
+    whole, rest = divmod(abs(amount_wei), 10**decimals)
+    return f"{'-' if amount_wei < 0 else ''}{whole}.{rest:0{decimals}d}"
+
+
+def _attempt_cells(record: AttemptRecord) -> list[str | Text]:
+    outcome = record.outcome
+    kind = Text(outcome.kind.value, style=_STYLES[outcome.kind]) if outcome else Text(record.state, style="cyan")
+    if record.reversals:
+        kind.append(f" ({record.reversals} withdrawn)", style="magenta")
+    exact = ""
+    if outcome and outcome.kind is OutcomeKind.LANDED and record.is_trade:
+        exact = "yes" if predicted_equals_executed(record) else "NO"
+    return [
+        datetime.fromtimestamp(record.journaled_at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S"),
+        record.attempt.chain,
+        record.attempt.kind.value,
+        str(record.attempt.nonce),
+        kind,
+        str(outcome.block_number) if outcome and outcome.block_number is not None else "",
+        coins(net_native_wei(record)) if outcome else "",
+        exact,
+        f"{record.sent_us / 1000:.1f}" if record.sent_us is not None else "",
+        record.attempt.tx_hash,
+    ]
+
+
+def _refusals(chains: Mapping[str, Any]) -> list[RenderableType]:
+    rows = [(count, name, reason) for name, c in chains.items() for reason, count in c["refused"].items()]
+    if not rows:
+        return []
+    table = Table(title="refused", title_justify="left")
+    table.add_column("chain")
+    table.add_column("reason")
+    table.add_column("times", justify="right")
+    for count, name, reason in sorted(rows, key=lambda row: (-row[0], row[1], row[2])):
+        # Text, because a reason is not markup.
+        table.add_row(name, Text(reason), f"{count:,}")
+    return [table]
+
+
+def _reconciliation(difference_wei: int | None) -> Text:
+    if difference_wei is None:
+        return Text("books against chain: not compared", style="yellow")
+    if difference_wei == 0:
+        return Text("books against chain: equal to the wei", style="green")
+    return Text(f"books against chain: they differ by up to {difference_wei} wei", style="bold red")
+
+
+def _rate(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
+def _usd(value: float | None) -> str:
+    return "no price" if value is None else f"{value:,.2f}"
+
+
+def _latency(values: Mapping[str, float | None]) -> str:
+    return " / ".join("–" if value is None else f"{value:.1f}" for value in values.values())
