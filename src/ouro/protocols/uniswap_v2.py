@@ -31,7 +31,7 @@ PRICE1_CUMULATIVE_SLOT = 10
 SYNC_TOPIC = topic("Sync(uint112,uint112)")
 
 SWAP_GAS = 62_000
-"""Cold gas of ``pair.swap`` that moves two plain ERC-20 balances; see docs/protocols.md."""
+"""Estimate for ranking: ``pair.swap`` and the transfer into it, cold, plain tokens; see docs/protocols.md."""
 
 
 class UniswapV2State(msgspec.Struct, frozen=True):
