@@ -8,9 +8,10 @@ from ouro.chain.rpc import Transport
 from ouro.config.model import ChainConfig
 from ouro.market.bootstrap import load_market
 from ouro.market.market import Market
-from ouro.market.snapshot import capture, snapshot_path, write_snapshot
+from ouro.market.snapshot import capture
 from ouro.market.sync import verify
-from ouro.protocols.registry import FAMILIES
+from ouro.market.upkeep import join_pools, repair_pools, save_market
+from ouro.testnet.abi import call_data
 from ouro.testnet.client import Client
 
 from .localchain import Traffic, read_update
@@ -79,7 +80,7 @@ async def test_a_snapshot_is_resumed_and_led_to_the_head(
     snapshot = capture(market, config)
     assert snapshot is not None
     assert snapshot.head.number == client.block_number() - config.finality_depth
-    write_snapshot(snapshot_path(data_dir, "ethereum"), "ethereum", config, snapshot, FAMILIES)
+    assert await save_market("ethereum", config, market, data_dir)
     for _ in range(6):
         for _ in range(5):
             traffic.act()
@@ -92,3 +93,36 @@ async def test_a_snapshot_is_resumed_and_led_to_the_head(
     assert resumed.states == market.states
     assert resumed.pool_index == market.pool_index
     assert await verify(resumed, reader, config.multicall) == []
+
+
+async def test_pools_born_meanwhile_join_and_sick_ones_come_back(
+    traffic: Traffic, config: ChainConfig, reader: Transport, client: Client
+) -> None:
+    market, _, _ = await load_market("ethereum", config, reader, None)
+    await follow(market, reader, client)
+    known = {frozenset(pool.tokens) for pool in traffic.deployment.pools if pool.dex == "sushiswap_v2"}
+    tokens = [token.address for token in traffic.deployment.tokens]
+    token0, token1 = next((a, b) for a in tokens for b in tokens if a < b and frozenset((a, b)) not in known)
+    factory = traffic.deployment.venue("sushiswap_v2").factory
+    traffic.send(factory, call_data("createPair(address,address)", token0, token1), gas=4_000_000)
+    traffic.mine()
+    result = market.apply(await read_update(reader, "ethereum", client.block_number(), market.topics))
+    [born] = result.new_pools
+    assert (born.token0, born.token1) == (token0, token1)
+    [pool_id] = (await join_pools(market, config, reader, result.new_pools)).tolist()
+    assert not market.arrays.enabled[pool_id]
+    for token in (token0, token1):
+        traffic.send(token, call_data("transfer(address,uint256)", born.address, 10**12))
+    traffic.send(born.address, call_data("mint(address)", traffic.me))
+    traffic.mine()
+    await follow(market, reader, client)
+    assert market.arrays.enabled[pool_id]
+    sick = traffic.deployment.pools[0].address
+    market.set_quarantine(sick, "for a test")
+    traffic.swap_v2(traffic.deployment.pools[0])
+    traffic.mine()
+    await follow(market, reader, client)
+    assert not market.usable(sick)
+    assert (await repair_pools(market, config, reader)).tolist() == [market.pool_index[sick]]
+    assert market.usable(sick)
+    assert await verify(market, reader, config.multicall) == []
