@@ -40,19 +40,19 @@ def follow(state: UniswapV3State, log: Log, timestamp: int = NOW) -> UniswapV3St
 def pool() -> UniswapV3State:
     new = UniswapV3State(POOL, TOKENS, 3000, 60)
     state = follow(new, event("Initialize(uint160,int24)", [], ["uint160", "int24"], [ONE, 0]))
-    return follow(state, mint(-120, 180, 10**18))
+    return follow(state, mint(-360, 180, 10**18))
 
 
 def test_a_pools_life(pool: UniswapV3State) -> None:
     assert (pool.sqrt_price_x96, pool.tick, pool.liquidity) == (ONE, 0, 10**18)
-    assert dict(pool.ticks) == {-120: (10**18, 10**18), 180: (10**18, -(10**18))}
+    assert dict(pool.ticks) == {-360: (10**18, 10**18), 180: (10**18, -(10**18))}
     outside = follow(pool, mint(600, 660, 5))
     assert outside.liquidity == 10**18
     assert outside.ticks[600] == (5, 5)
     after = follow(outside, swapped(ONE - 10**24, 10**18, -1), NOW + 12)
     assert (after.sqrt_price_x96, after.tick) == (ONE - 10**24, -1)
     assert after.ticks is outside.ticks
-    gone = follow(follow(after, burn(-120, 180, 10**18)), burn(600, 660, 5))
+    gone = follow(follow(after, burn(-360, 180, 10**18)), burn(600, 660, 5))
     assert (gone.liquidity, len(gone.ticks)) == (0, 0)
 
 
@@ -85,7 +85,7 @@ def test_balances_of_the_other_events(pool: UniswapV3State) -> None:
         return [w.change_wei for w in FAMILY.storage_writes(pool, delta) if isinstance(w, BalanceChange)]
 
     assert changes(mint(-60, 60, 5)) == [11, 22]
-    assert changes(burn(-120, 180, 5)) == []
+    assert changes(burn(-360, 180, 5)) == []
     collect = "Collect(address,address,int24,int24,uint128,uint128)"
     assert changes(event(collect, [1, -60, 60], ["address", "uint128", "uint128"], [POOL, 3, 4])) == [-3, -4]
     protocol = "CollectProtocol(address,address,uint128,uint128)"
@@ -125,11 +125,13 @@ def test_logs_that_can_not_be_are_typed(pool: UniswapV3State, log: Log, reason: 
 
 def test_logs_that_contradict_the_state_are_typed(pool: UniswapV3State) -> None:
     with pytest.raises(DecodeError, match="leaves gross"):
-        FAMILY.apply(pool, LiquidityDelta(-120, 180, -(10**19), 0, 0, NOW))
+        FAMILY.apply(pool, LiquidityDelta(-360, 180, -(10**19), 0, 0, NOW))
     with pytest.raises(DecodeError, match="leaves gross"):
         FAMILY.apply(pool, LiquidityDelta(-180, 180, -5, 0, 0, NOW))
     with pytest.raises(DecodeError, match="initialised twice"):
         follow(pool, event("Initialize(uint160,int24)", [], ["uint160", "int24"], [ONE, 0]))
+    with pytest.raises(DecodeError, match="a mint or burn was missed"):
+        follow(pool, swapped(ONE, 10**18 + 1, 0))
     with pytest.raises(DecodeError, match="not initialised"):
         follow(UniswapV3State(POOL, TOKENS, 3000, 60), swapped(ONE, 0, 0))
 

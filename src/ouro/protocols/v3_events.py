@@ -176,6 +176,12 @@ def apply(state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
     if isinstance(delta, SwapDelta):
         if not state.sqrt_price_x96:
             raise DecodeError(f"a swap in {state.address}, which is not initialised")
+        expected = state.ticks.active_liquidity(delta.tick)
+        if delta.liquidity != expected:
+            raise DecodeError(
+                f"{state.address}: liquidity {delta.liquidity} at tick {delta.tick}, but its ticks say {expected}: "
+                "a mint or burn was missed"
+            )
         return moved(state, delta.sqrt_price_x96, delta.tick, delta.liquidity, delta.timestamp)
     if isinstance(delta, LiquidityDelta):
         return _with_liquidity(state, delta)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -35,11 +36,12 @@ class TickTable(Mapping[int, tuple[int, int]]):
     ``sorted_ticks`` ascend. Gross is always positive: a tick without liquidity is not initialised.
     """
 
-    __slots__ = ("_directed", "_entries", "_full_steps", "sorted_ticks")
+    __slots__ = ("_active", "_directed", "_entries", "_full_steps", "sorted_ticks")
 
     def __init__(self, entries: Mapping[int, tuple[int, int]]) -> None:
         self._entries = dict(entries)
         self.sorted_ticks = tuple(sorted(self._entries))
+        self._active: tuple[int, ...] | None = None
         self._directed: dict[tuple[bool, int], DirectedSegments] = {}
         self._full_steps: dict[tuple[bool, int, int], dict[int, Step]] = {}
 
@@ -66,8 +68,9 @@ class TickTable(Mapping[int, tuple[int, int]]):
 
     def active_liquidity(self, tick: int) -> int:
         """In-range liquidity at ``tick``: the nets of every tick at or below it."""
-        count = bisect_right(self.sorted_ticks, tick)
-        return sum(self._entries[t][1] for t in self.sorted_ticks[:count])
+        if self._active is None:
+            self._active = (0, *accumulate(self._entries[t][1] for t in self.sorted_ticks))
+        return self._active[bisect_right(self.sorted_ticks, tick)]
 
     def with_position(self, lower: int, upper: int, change: int) -> "TickTable":
         """The table after liquidity ``change`` between two ticks. Raises ``DecodeError`` on what can't be."""
