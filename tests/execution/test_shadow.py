@@ -89,6 +89,30 @@ async def test_refuses_what_it_can_not_follow(node_world: World) -> None:
     await reader.close()
 
 
+async def test_pools_added_in_a_block_that_is_taken_back_are_out_until_added_again(node_world: World) -> None:
+    world = node_world
+    follower = Follower(world)
+    first, second = list(follower.states.values())[:2]
+    reader = await follower.reader()
+    shadow = ShadowEvm("test", 9_300_001)
+    await shadow.load(
+        reader, [first], executor=world.executor, operators=[world.operator], block_number=follower.number
+    )
+    world.backend.rpc("evm_mine")
+    shadow.apply(follower.number + 1, follower.advance())
+    await shadow.add(reader, [second])
+    assert shadow.supports([first.address, second.address]) is None
+
+    shadow.rollback(follower.number - 1)
+
+    assert shadow.supports([first.address]) is None
+    assert "add it again" in (shadow.supports([second.address]) or "")
+    await shadow.add(reader, [second])
+    assert shadow.supports([second.address]) is None
+    assert await shadow.verify(reader) == []
+    await reader.close()
+
+
 async def test_bad_pools_and_tokens_are_named_and_the_rest_works(node_world: World) -> None:
     world = node_world
     follower = Follower(world)

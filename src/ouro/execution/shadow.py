@@ -61,6 +61,7 @@ class ShadowEvm:
         self.executor: Address = ""
         self.treasury: Address = ""
         self._pools: dict[Address, Any] = {}
+        self._added_at: dict[Address, int] = {}
         self._journal: deque[_Block] = deque(maxlen=ring_depth)
 
     # ---------------------------------------------------------------------------------------------------- loading
@@ -83,6 +84,7 @@ class ShadowEvm:
         self.executor = executor.lower()
         self._journal.clear()
         self._pools.clear()
+        self._added_at.clear()
         self.faults.clear()
         await self._load_executor(reader, operators)
         await self.add(reader, states)
@@ -100,12 +102,15 @@ class ShadowEvm:
             raise ShadowError(
                 f"{self.chain}: block {self.number} came while pools were read at {number}; try again"
             )
+        for address in fresh:
+            self.faults.pop(address, None)
         for part in (loaded, tokens):
             self.faults.update(part.faults)
             self._put(part)
         self.balance_slots.update(tokens.balance_slots)
         self._check_balances(tokens.balances)
         self._pools.update(fresh)
+        self._added_at.update(dict.fromkeys(fresh, number))
 
     def supports(self, pools: Iterable[Address]) -> str | None:
         """None when these pools can be simulated, else which can't and why."""
@@ -213,6 +218,10 @@ class ShadowEvm:
             for address, slot, old in reversed(block.undo):
                 self.database.write(address, slot, old or 0)
             self.number = block.number - 1
+        # What these pools were before they were read here is not in the journal.
+        for address in [pool for pool, number in self._added_at.items() if number > to_number]:
+            del self._pools[address], self._added_at[address]
+            self.faults[address] = "it was read in a block that was taken back; add it again"
 
     async def verify(self, reader: Reader, states: Iterable[Any] | None = None) -> list[Difference]:
         """Compare every word that events keep exact with the chain at this copy's block.
