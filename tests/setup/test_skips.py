@@ -38,7 +38,8 @@ def test_skips(tmp_path: Path, repo_root: Path, forbid: str, closing: str) -> No
     (tmp_path / "conftest.py").write_text((repo_root / "tests" / "conftest.py").read_text())
     (tmp_path / "test_it.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = needs_package: x\n")
-    env = os.environ | {"OURO_FORBID_SKIPS": forbid, "OURO_SHARED_DATA": str(tmp_path / "absent")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env |= {"OURO_FORBID_SKIPS": forbid, "OURO_SHARED_DATA": str(tmp_path / "absent")}
     command = [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "-c", "pytest.ini"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert closing in done.stdout.splitlines()[-1], done.stdout
