@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ouro.execution.swaplogs import realised
 from ouro.hashing import topic
 from ouro.types import (
     Address,
@@ -38,12 +39,6 @@ class ReceiptView(Protocol):
     def logs(self) -> tuple[Log, ...]: ...
 
 
-class SwapReader(Protocol):
-    """Reads what a pool says it swapped: see ``Family.swap_amounts``."""
-
-    def __call__(self, pool: Address, i: int, j: int, log: Log) -> tuple[int, int] | None: ...
-
-
 PoolsTouched = Mapping[Address, int]
 """Pool → index of the first transaction of a block that touched it."""
 
@@ -53,7 +48,6 @@ def outcome_of(
     plan: Plan | None,
     receipt: ReceiptView,
     owned: frozenset[Address],
-    swaps: SwapReader,
     touched: PoolsTouched | None,
 ) -> Outcome:
     """The outcome of an included attempt.
@@ -74,7 +68,7 @@ def outcome_of(
         gas_used=receipt.gas_used,
         gas_cost_wei=receipt.gas_used * receipt.effective_gas_price,
         realised_profit_wei=realised_profit(trade.profit_token, transfers, owned) if trade else 0,
-        realised_amounts_wei=realised_amounts(trade, receipt.logs, swaps) if trade else (),
+        realised_amounts_wei=realised(trade.hops, receipt.logs) if trade else (),
         transfers=transfers,
         reason=reason,
     )
@@ -104,25 +98,8 @@ def realised_profit(token: Address, transfers: Sequence[Transfer], owned: frozen
     return gained - paid
 
 
-def realised_amounts(plan: Plan, logs: Sequence[Log], swaps: SwapReader) -> tuple[int, ...]:
-    """Hop inputs and the last output as the pools' own events report them; empty if an event is missing."""
-    amounts: list[int] = []
-    last_out = 0
-    for hop in plan.hops:
-        found = [
-            pair
-            for log in logs
-            if log.address == hop.pool and (pair := swaps(hop.pool, hop.i, hop.j, log)) is not None
-        ]
-        if len(found) != 1:
-            return ()
-        amounts.append(found[0][0])
-        last_out = found[0][1]
-    return (*amounts, last_out)
-
-
 def predicted_amounts(plan: Plan) -> tuple[int, ...]:
-    """What ``realised_amounts`` must equal when the state did not move."""
+    """What ``swaplogs.realised`` must equal when the state did not move."""
     return (*(hop.amount_in_wei for hop in plan.hops), plan.hops[-1].amount_out_wei)
 
 
@@ -132,7 +109,10 @@ def _failure(
     if attempt.kind is AttemptKind.CANCEL:
         return OutcomeKind.REVERTED, "a cancel failed: it moves nothing and should not be able to"
     if receipt.block_number > attempt.max_block_number:
-        return OutcomeKind.LOST, f"included in {receipt.block_number}, its last block was {attempt.max_block_number}"
+        return (
+            OutcomeKind.LOST,
+            f"included in {receipt.block_number}, its last block was {attempt.max_block_number}",
+        )
     if plan is None:
         return OutcomeKind.REVERTED, "its plan is not at hand, so nothing explains the revert"
     if receipt.block_number > plan.found_at_number + 1:

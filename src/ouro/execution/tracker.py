@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from ouro.execution.settlement import PoolsTouched, ReceiptView, SwapReader, never_included, outcome_of
-from ouro.types import Address, Attempt, AttemptKind, BlockUpdate, Outcome, OutcomeKind, Plan, Rollback
+from ouro.execution.settlement import PoolsTouched, ReceiptView, never_included, outcome_of
+from ouro.types import Address, Attempt, AttemptKind, BlockUpdate, Hash, Outcome, OutcomeKind, Plan, Rollback
 
 log = structlog.get_logger(__name__)
 
@@ -20,12 +20,12 @@ log = structlog.get_logger(__name__)
 class ChainReader(Protocol):
     """What the tracker asks of a node."""
 
-    async def receipts(self, hashes: Sequence[str]) -> list[ReceiptView | None]: ...
-    async def nonces(self, operators: Sequence[Address]) -> list[int]:
+    async def receipts(self, hashes: Sequence[str]) -> Sequence[ReceiptView | None]: ...
+    async def nonces(self, operators: Sequence[Address]) -> Sequence[int]:
         """Next nonce of each account at the latest block."""
         ...
 
-    async def knows(self, hashes: Sequence[str]) -> list[bool]:
+    async def knows(self, hashes: Sequence[str]) -> Sequence[bool]:
         """Whether the node has each transaction, mined or pending."""
         ...
 
@@ -70,18 +70,20 @@ class Tracker:
         books: Books,
         cancel: Canceller,
         owned: frozenset[Address],
-        swaps: SwapReader,
         touched_in: Callable[[int], PoolsTouched | None],
+        is_canonical: Callable[[int, Hash], bool],
         finality_depth: int,
         forget_depth: int,
     ) -> None:
-        """``touched_in(block)`` tells which pools a recent block moved; ``forget_depth`` is how long an inclusion
-        is watched for a reorg even after it counts as final."""
+        """``touched_in(block)`` tells which pools a recent block moved; ``is_canonical(number, hash)`` whether
+        the engine stands on that block (a node may be a reorg ahead of the feed, and a receipt that the feed
+        can't confirm would never be reversed); ``forget_depth`` is how long an inclusion is watched for a reorg
+        even after it counts as final."""
+        self._is_canonical = is_canonical
         self._reader = reader
         self._books = books
         self._cancel = cancel
         self._owned = owned
-        self._swaps = swaps
         self._touched_in = touched_in
         self._finality_depth = finality_depth
         self._forget_depth = forget_depth
@@ -91,10 +93,19 @@ class Tracker:
         """Follow ``attempt`` from now on."""
         self._tracked[attempt.attempt_id] = Tracked(attempt, plan)
 
+    def add_settled(self, attempt: Attempt, plan: Plan | None, receipt: ReceiptView, kind: OutcomeKind) -> None:
+        """Watch an inclusion that the books already have, until it is too deep to be reorganised away."""
+        self._tracked[attempt.attempt_id] = Tracked(attempt, plan, receipt=receipt, kind=kind)
+
     @property
     def open_attempts(self) -> tuple[Attempt, ...]:
         """Attempts without an outcome."""
         return tuple(t.attempt for t in self._tracked.values() if t.kind is None)
+
+    def plan_of(self, attempt_id: str) -> Plan | None:
+        """The plan of a followed attempt, if it is at hand."""
+        tracked = self._tracked.get(attempt_id)
+        return None if tracked is None else tracked.plan
 
     def unfinal(self, head: int) -> int:
         """How many attempts are open or not yet buried ``finality_depth`` blocks deep at ``head``."""
@@ -132,12 +143,12 @@ class Tracker:
             return
         receipts = await self._reader.receipts([t.attempt.tx_hash for t in waiting])
         for tracked, receipt in zip(waiting, receipts, strict=True):
-            if receipt is not None:
+            if receipt is not None and self._is_canonical(receipt.block_number, receipt.block_hash):
                 self._include(tracked, receipt, settled)
 
     def _include(self, tracked: Tracked, receipt: ReceiptView, settled: Settled) -> None:
         touched = self._touched_in(receipt.block_number)
-        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._owned, self._swaps, touched)
+        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._owned, touched)
         tracked.receipt = receipt
         self._finish(tracked, outcome, settled)
         for other in self._rivals_for_nonce(tracked):
@@ -176,7 +187,8 @@ class Tracker:
             return
         receipt = (await self._reader.receipts([tracked.attempt.tx_hash]))[0]
         if receipt is not None:
-            self._include(tracked, receipt, settled)
+            if self._is_canonical(receipt.block_number, receipt.block_hash):
+                self._include(tracked, receipt, settled)
         elif not self._rivals_open(tracked):
             tracked.cancelled_at = head.number
             reason = f"nonce {tracked.attempt.nonce} was used by a transaction that is not in the journal"

@@ -1,0 +1,378 @@
+"""The loop of one chain: blocks in, decisions, transactions out, outcomes into the books.
+
+A *session* is the time between reading the chain's state and losing the thread (a deep reorg, a gap that can't be
+filled, a contradiction). Whatever ends one, the next begins from the chain and the journal, the way a restarted
+process does: there is one way to recover, and it is used all the time.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from ouro.chain.accounts import NonceBook
+from ouro.chain.errors import ChainError, RpcError
+from ouro.chain.feed import BlockFeed
+from ouro.chain.pool import EndpointPool
+from ouro.config.model import ChainConfig, OuroConfig
+from ouro.engine.bookkeeping import ChainBooks, NodeFacts, owned_accounts, record_openings
+from ouro.engine.chain_state import ChainState
+from ouro.engine.decision import Decision, decide
+from ouro.engine.recovery import recover
+from ouro.engine.status import ChainStatus, TradeLine
+from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
+from ouro.execution.lanes import PublicLane
+from ouro.execution.shadow import ShadowError
+from ouro.execution.submit import Submitted, Submitter
+from ouro.execution.tracker import Tracker
+from ouro.ledger.ledger import Ledger
+from ouro.ledger.records import BlockStats, native_value_wei
+from ouro.market.creation import NewPool
+from ouro.market.errors import MarketError, Remedy, SyncError
+from ouro.market.freshness import Level, pool_level
+from ouro.market.reader import pin
+from ouro.market.snapshot import capture, snapshot_path, write_snapshot
+from ouro.market.sync import read_states
+from ouro.protocols.registry import FAMILIES
+from ouro.risk.approved import Approved
+from ouro.risk.gate import RiskGate
+from ouro.risk.limits import ChainCondition
+from ouro.signer.client import SignerClient
+from ouro.types import (
+    Address,
+    Attempt,
+    AttemptKind,
+    BlockUpdate,
+    Mode,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Refused,
+    Resync,
+    Rollback,
+)
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_SNAPSHOT_EVERY_BLOCKS = 200
+
+
+class SessionOver(Exception):  # noqa: N818 - an event, not an error
+    """This session's state can't be continued; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all chains of one engine have in common."""
+
+    config: OuroConfig
+    ledger: Ledger
+    signer: SignerClient
+    risk: RiskGate
+
+
+class ChainEngine:
+    """One chain of a running engine."""
+
+    def __init__(self, name: str, shared: Shared, max_blocks: int | None = None) -> None:
+        """``max_blocks``: stop deciding after so many blocks (then only follow what is under way)."""
+        self.name = name
+        self.config: ChainConfig = shared.config.chains[name]
+        self.status = ChainStatus(name)
+        self._shared = shared
+        self._max_blocks = max_blocks
+        self._drain = asyncio.Event()
+        self.drained = asyncio.Event()
+        self._state: ChainState | None = None
+        self._trader: Trader | None = None
+        self._latest: BlockUpdate | None = None
+        self._settle_due = asyncio.Event()
+        self._unfinished = 0
+
+    def stop_deciding(self) -> None:
+        """Make no new attempt; ``drained`` is set once everything under way is final."""
+        self._drain.set()
+
+    async def run(self) -> None:
+        """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            try:
+                await self._session()
+            except SessionOver as over:
+                self._lost(str(over))
+            except (ChainError, MarketError, ShadowError, SyncError) as error:
+                self._lost(str(error))
+            except Exception as error:
+                log.exception("engine_error", chain=self.name)
+                self._lost(f"internal error: {type(error).__name__}: {error}")
+            if time.monotonic() - began > _LONGEST_PAUSE_S:
+                pause_s = _FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    # ---------------------------------------------------------------------------------------------- a session
+
+    async def _session(self) -> None:
+        self.status.state, self.status.detail = "connecting", ""
+        async with EndpointPool(self.config.endpoints, self.config.chain_id, name=self.name) as node:
+            self.status.state = "loading"
+            data_dir = self._shared.config.data_dir
+            state = await ChainState.load(self.name, self.config, node, data_dir, self._progress)
+            self._state = state
+            self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
+            topics = state.market.topics
+            feed = BlockFeed(
+                self.name,
+                node,
+                topics,
+                self.config.reorg_ring_depth,
+                start=(state.head_number, state.head_hash),
+            )
+            try:
+                self._trader = await self._make_trader(state, node)
+                await self._follow(feed, state, node)
+            finally:
+                self._trader = None
+                await feed.close()
+
+    async def _make_trader(self, state: ChainState, node: EndpointPool) -> Trader | None:
+        mode, ledger = self._shared.config.mode, self._shared.ledger
+        if mode is Mode.OBSERVE or state.shadow is None:
+            return None
+        books = ChainBooks(self.config, ledger, self._on_outcome, on_chain=mode is Mode.LIVE)
+        if mode is Mode.PAPER:
+            return PaperTrader(state, books, self._refuse_approved)
+        await record_openings(self.name, self.config, ledger, node, state.head_number)
+        nonces = NonceBook(self.config.operators)
+        lane = PublicLane(node, RpcError)
+        submitter = Submitter(self.name, self.config, self._shared.signer, books, lane)
+
+        async def cancel(attempt: Attempt, head: BlockUpdate) -> Attempt | None:
+            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head))
+
+        tracker = Tracker(
+            NodeFacts(node),
+            books,
+            cancel,
+            owned_accounts(self.config),
+            state.touched_in,
+            state.is_canonical,
+            self.config.finality_depth,
+            self.config.reorg_ring_depth,
+        )
+        trader = LiveTrader(state, submitter, tracker, nonces, books, self._refuse_approved)
+        await recover(
+            self.name,
+            node,
+            ledger,
+            books,
+            tracker,
+            nonces,
+            submitter,
+            state.head_number,
+            self.config.reorg_ring_depth,
+        )
+        for attempt in tracker.open_attempts:
+            self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+        return trader
+
+    async def _follow(self, feed: BlockFeed, state: ChainState, node: EndpointPool) -> None:
+        self.status.state = "running"
+        settling = asyncio.create_task(self._settle_loop())
+        try:
+            async for event in feed:
+                match event:
+                    case BlockUpdate():
+                        await self._on_block(event, state, node, superseded=feed.pending() > 0)
+                    case Rollback():
+                        log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
+                        state.rollback(event)
+                        if self._trader is not None:
+                            await self._trader.rolled_back(event)
+                    case Resync():
+                        raise SessionOver(event.reason)
+                if settling.done():
+                    settling.result()
+        finally:
+            settling.cancel()
+            await asyncio.gather(settling, return_exceptions=True)
+
+    async def _on_block(
+        self, update: BlockUpdate, state: ChainState, node: EndpointPool, *, superseded: bool
+    ) -> None:
+        try:
+            result = state.apply(update)
+        except MarketError as error:
+            if error.remedy is Remedy.IGNORE:
+                return
+            raise
+        self.status.block_number, self.status.last_block_ns = update.number, update.received_ns
+        trader = self._trader
+        if trader is not None:
+            trader.applied(update)
+        decision, decided_us = Decision(), None
+        # A newer block is waiting: what this one changed is decided with that one.
+        if not superseded and not self._drain.is_set() and not self._done_deciding():
+            decision, decided_us = await self._decide(update, state, trader)
+        self._count(update, state, decision, decided_us)
+        self._latest = update
+        self._settle_due.set()
+        if result.new_pools:
+            await self._add_pools(state, node, list(result.new_pools))
+        if self.status.blocks % _SNAPSHOT_EVERY_BLOCKS == 0:
+            await self._snapshot(state)
+
+    async def _decide(self, update: BlockUpdate, state: ChainState, trader: Trader | None) -> tuple[Decision, int]:
+        locked = trader.locked(update.number) if trader else frozenset[Address]()
+        decision = decide(state, update, locked, trader.lane if trader else "none")
+        approved = self._judge(decision, state, update)
+        clock = Clock(update.received_ns, (time.monotonic_ns() - update.received_ns) // 1_000)
+        self.status.decided.add(clock.decided_us / 1_000)
+        if trader is not None and approved:
+            for submitted in await trader.execute(approved, update, clock):
+                self._on_submitted(submitted)
+        return decision, clock.decided_us
+
+    def _judge(self, decision: Decision, state: ChainState, update: BlockUpdate) -> list[Approved]:
+        approved: list[Approved] = []
+        for refused in decision.refused:
+            self._refuse(refused)
+        problem = self._shared.ledger.problem
+        for plan in decision.plans:
+            levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
+            freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
+            condition = ChainCondition(
+                update.number, update.hash, freshness.value, books_problem=str(problem) if problem else ""
+            )
+            verdict = self._shared.risk.check(plan, condition)
+            if isinstance(verdict, Refused):
+                self._refuse(verdict)
+            else:
+                approved.append(verdict)
+        return approved
+
+    async def _settle_loop(self) -> None:
+        """Off the hot path: settle the newest block, however many came meanwhile."""
+        while True:
+            await self._settle_due.wait()
+            self._settle_due.clear()
+            update, trader, state = self._latest, self._trader, self._state
+            if update is None or state is None:
+                continue
+            try:
+                if trader is not None:
+                    await trader.settle(update)
+                    self._unfinished = trader.unfinal(update.number)
+            except ChainError as error:
+                log.warning("settle_failed", chain=self.name, error=str(error))
+                continue
+            state.revalue()
+            self._record_price(state)
+            self.status.open_attempts = self._unfinished
+            if (self._drain.is_set() or self._done_deciding()) and self._unfinished == 0:
+                self.drained.set()
+
+    # ----------------------------------------------------------------------------------------------- pieces
+
+    def _done_deciding(self) -> bool:
+        return self._max_blocks is not None and self.status.blocks >= self._max_blocks
+
+    async def _add_pools(self, state: ChainState, node: EndpointPool, new_pools: list[NewPool]) -> None:
+        """Pools created while we run; read at the block that announced them."""
+        try:
+            block = await pin(node, state.head_number, self.config.multicall)
+            synced = await read_states(
+                node, self.config.multicall, new_pools, block, FAMILIES, known_tokens=state.market.tokens
+            )
+            state.market.tokens.update(synced.tokens)
+            ids = state.market.install(synced.states.values(), block.number, block.hash)
+            if state.shadow is not None:
+                await state.shadow.add(node, synced.states.values())
+        except (ChainError, SyncError, MarketError, ShadowError) as error:
+            log.warning("new_pools_not_added", chain=self.name, count=len(new_pools), error=str(error))
+            return
+        state.rebuild_search()
+        state.carry(ids.tolist())
+        self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
+        log.info("pools_added", chain=self.name, count=len(synced.states))
+
+    async def _snapshot(self, state: ChainState) -> None:
+        snapshot = capture(state.market, self.config)
+        if snapshot is None:
+            return
+        path = snapshot_path(self._shared.config.data_dir, self.name)
+        try:
+            await asyncio.to_thread(write_snapshot, path, self.name, self.config, snapshot, FAMILIES)
+        except OSError as error:
+            log.warning("snapshot_not_written", chain=self.name, error=str(error))
+
+    def _count(self, update: BlockUpdate, state: ChainState, decision: Decision, decided_us: int | None) -> None:
+        status = self.status
+        status.freshness = state.freshness.level.value
+        if not (self._drain.is_set() or self._done_deciding()):
+            status.blocks += 1
+            status.blocks_decided += decided_us is not None
+            status.opportunities += len(decision.opportunities)
+            self._shared.ledger.record_block(
+                self.name,
+                BlockStats(update.number, status.pools, state.cycles, len(decision.opportunities), decided_us),
+            )
+        best = decision.plans[0] if decision.plans else None
+        status.best = "" if best is None else f"{best.expected_net_native_wei / 1e18:+.6f} {_route(best, state)}"
+
+    def _record_price(self, state: ChainState) -> None:
+        usd = state.prices.native_usd()
+        if usd is not None:
+            self._shared.ledger.record_price(self.name, usd, state.prices.name)
+
+    def _on_submitted(self, submitted: Submitted) -> None:
+        self.status.sent.add(submitted.sent_us / 1_000)
+
+    def _refuse(self, refused: Refused) -> None:
+        self.status.refused[refused.reason] += 1
+        self._shared.ledger.record_refusal(self.name, refused)
+
+    def _refuse_approved(self, refused: Refused) -> None:
+        """A refusal after the gate had said yes gives its reservation back."""
+        self._shared.risk.release(self.name, refused.plan_id)
+        self._refuse(refused)
+
+    def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
+        status = self.status
+        if outcome is None:
+            self._shared.risk.on_reversal(attempt)
+            return
+        self._shared.risk.on_outcome(attempt, plan, outcome)
+        gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
+        status.net_wei += gain - outcome.gas_cost_wei
+        if attempt.kind is not AttemptKind.TRADE:
+            return
+        status.outcomes[outcome.kind.value] += 1
+        route = "" if plan is None or self._state is None else _route(plan, self._state)
+        status.trades.append(TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei))
+        if outcome.kind is OutcomeKind.REVERTED:
+            log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
+
+    def _lost(self, reason: str) -> None:
+        log.warning("session_over", chain=self.name, reason=reason)
+        self.status.state, self.status.detail, self.status.freshness = "recovering", reason, "stale"
+        if self._state is not None:
+            self._state.freshness.lost(reason)
+
+    def _progress(self, text: str) -> None:
+        self.status.detail = text
+        log.info("loading", chain=self.name, step=text)
+
+
+def _route(plan: Plan, state: ChainState) -> str:
+    tokens = state.market.tokens
+    names = [tokens[t].symbol if t in tokens and tokens[t].symbol else t[:8] for t in _path(plan)]
+    return " → ".join(str(name) for name in names)
+
+
+def _path(plan: Plan) -> list[Address]:
+    return [plan.hops[0].token_in, *(hop.token_out for hop in plan.hops)]

@@ -1,0 +1,176 @@
+"""Everything one chain's engine knows, moved block by block: market, shadow EVM, search, prices, freshness."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from ouro.chain.fees import FeeModel
+from ouro.chain.rpc import Caller
+from ouro.config.model import ChainConfig
+from ouro.execution.shadow import ShadowEvm
+from ouro.market.bootstrap import load_market
+from ouro.market.freshness import ChainFreshness
+from ouro.market.journal import ApplyResult
+from ouro.market.market import Market
+from ouro.market.prices import PoolPrices
+from ouro.search.finder import Finder
+from ouro.strategies.cyclic import CyclicStrategy
+from ouro.types import Address, BlockUpdate, Hash, Rollback
+
+log = structlog.get_logger(__name__)
+
+_CYCLES_SHOWN_LIMIT = 5_000_000
+
+
+@dataclass(slots=True)
+class RecentBlock:
+    """What is remembered of an applied block: its hash, and which pools its transactions moved, first one first."""
+
+    number: int
+    hash: Hash
+    touched: dict[Address, int] = field(default_factory=dict)
+
+
+class ChainState:
+    """One chain at one block. Synchronous but for ``load``; nothing in here talks to a lane or a ledger."""
+
+    def __init__(
+        self,
+        name: str,
+        config: ChainConfig,
+        market: Market,
+        fees: FeeModel,
+        shadow: ShadowEvm | None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.market = market
+        self.fees = fees
+        self.shadow = shadow
+        self.base_number = self.head_number
+        self.prices = PoolPrices(market, config)
+        self.freshness = ChainFreshness(config.freshness)
+        self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
+        self.touched: set[int] = set(range(market.arrays.n_pools))
+        self.prices.refresh()
+        self.finder = Finder(market.arrays, self._start_ids(), config.max_hops)
+        self.strategy = CyclicStrategy(market)
+        self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
+        self.revalue()
+
+    @classmethod
+    async def load(
+        cls,
+        name: str,
+        config: ChainConfig,
+        node: Caller,
+        data_dir: Path,
+        progress: Callable[[str], None],
+    ) -> "ChainState":
+        """Discovery, state, shadow: exact at one recent block. Raises ``SyncError`` or ``ShadowError``."""
+        fees = await FeeModel(config.fee_model).refreshed(node)
+        market, number, _ = await load_market(
+            name, config, node, data_dir, progress, base_fee_after=fees.next_base_fee
+        )
+        shadow = None
+        if config.executor is not None:
+            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth)
+            await shadow.load(
+                node,
+                market.states.values(),
+                executor=config.executor,
+                operators=config.operators,
+                block_number=number,
+            )
+            for address, reason in shadow.faults.items():
+                log.warning("not_simulated", chain=name, address=address, reason=reason)
+        return cls(name, config, market, fees, shadow)
+
+    @property
+    def head_number(self) -> int:
+        """Number of the block that everything here is at."""
+        assert self.market.head is not None
+        return self.market.head.number
+
+    @property
+    def head_hash(self) -> Hash:
+        """Its hash."""
+        assert self.market.head is not None
+        return self.market.head.hash
+
+    def apply(self, update: BlockUpdate) -> ApplyResult:
+        """Go on to ``update``. Raises ``MarketError`` or ``ShadowError`` when the state can't be continued."""
+        result = self.market.apply(update)
+        if self.shadow is not None:
+            self.shadow.apply(update.number, result.deltas)
+        block = RecentBlock(update.number, update.hash)
+        for entry in update.logs:
+            if entry.address in self.market.pool_index:
+                block.touched.setdefault(entry.address, entry.tx_index)
+        self.recent.append(block)
+        self.touched.update(result.touched.tolist())
+        self.freshness.seen(update.received_ns)
+        return result
+
+    def rollback(self, event: Rollback) -> None:
+        """Back to the common ancestor. Raises ``MarketError`` or ``ShadowError`` when that is too far."""
+        touched = self.market.rollback(event.to_number, event.to_hash)
+        if self.shadow is not None:
+            self.shadow.rollback(event.to_number)
+        while self.recent and self.recent[-1].number > event.to_number:
+            self.recent.pop()
+        self.touched.update(touched.tolist())
+
+    def take_touched(self) -> list[int]:
+        """Pools to look at now; they count as looked at from here on."""
+        touched, self.touched = sorted(self.touched), set()
+        return touched
+
+    def carry(self, pool_ids: Iterable[int]) -> None:
+        """Look at these again with the next block."""
+        self.touched.update(pool_ids)
+
+    def revalue(self) -> None:
+        """Take new prices into the ordering of candidates."""
+        self.prices.refresh()
+        values: dict[int, float] = {}
+        for token in self.config.start_tokens:
+            token_id = self.market.arrays.token_index.get(token)
+            scale = 10**24
+            value = self.prices.value_in_native(token, scale) / scale
+            if token_id is not None and value > 0:
+                values[token_id] = value
+        self.finder.set_unit_values(values)
+        self.strategy.set_unit_values(values)
+
+    def rebuild_search(self) -> None:
+        """After pools were added."""
+        self.finder.rebuild(self.market.arrays)
+        self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
+
+    def touched_in(self, number: int) -> dict[Address, int] | None:
+        """Pools moved in block ``number`` and by which transaction index first; None if it is forgotten."""
+        block = self._block(number)
+        return None if block is None else block.touched
+
+    def is_canonical(self, number: int, block_hash: Hash) -> bool:
+        """Whether the engine stands on this block: it applied it, or started above it (deep enough to be final)."""
+        if number <= self.base_number:
+            return True
+        block = self._block(number)
+        return block is not None and block.hash == block_hash
+
+    def _block(self, number: int) -> RecentBlock | None:
+        return next((block for block in reversed(self.recent) if block.number == number), None)
+
+    def _start_ids(self) -> list[int]:
+        index = self.market.arrays.token_index
+        return [index[token] for token in self.config.start_tokens if token in index]
+
+
+def families_of(market: Market) -> dict[Address, str]:
+    """Pool → name of its family."""
+    return {address: state.family for address, state in market.states.items()}

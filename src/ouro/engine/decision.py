@@ -1,0 +1,52 @@
+"""One block's decision: which plans, at what price. Synchronous, no I/O; the same input gives the same plans."""
+
+from dataclasses import dataclass, field
+
+from ouro.engine.chain_state import ChainState
+from ouro.execution.encode import EncodeError
+from ouro.execution.planner import PlanContext, plan_id_of, plan_of
+from ouro.types import Address, BlockUpdate, Opportunity, Plan, Refused
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a block gave: plans best first, and what could not become one."""
+
+    opportunities: tuple[Opportunity, ...] = ()
+    plans: list[Plan] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    candidates: int = 0
+
+
+def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], lane: str) -> Decision:
+    """Search what the blocks since the last decision touched, size exactly, plan.
+
+    Pools in ``locked`` are under way in an earlier attempt and are left alone.
+    """
+    context = state.market.context
+    candidates = state.finder.evaluate(state.take_touched())
+    gas_price = context.base_fee_wei + state.config.bid.min_priority_fee_wei
+    selection = state.strategy.opportunities(
+        candidates, context, update.number, update.hash, gas_price_wei=gas_price, locked=locked
+    )
+    state.carry(selection.carry)
+    decision = Decision(tuple(selection.opportunities), candidates=len(candidates))
+    plan_context = PlanContext(
+        families={
+            pool: state.market.states[pool].family
+            for opportunity in selection.opportunities
+            for pool in opportunity.cycle.pools
+        },
+        execution_block=context,
+        value_in_native=state.prices.value_in_native,
+        fee_rule=lambda base, tip: state.fees.bid_fee(base, tip, state.config.inclusion_blocks),
+    )
+    for opportunity in selection.opportunities:
+        try:
+            decision.plans.append(plan_of(opportunity, state.config, plan_context, lane))
+        except EncodeError as error:
+            decision.refused.append(Refused(plan_id_of(opportunity), "not_encodable", str(error)))
+    for reason, count in selection.failed.items():
+        detail = f"{count} candidates: {reason}"
+        decision.refused.append(Refused(f"{state.name}-{update.number}", "quote_failed", detail))
+    return decision

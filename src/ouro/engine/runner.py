@@ -1,0 +1,133 @@
+"""One engine process: the shared parts, one task per chain, an orderly end."""
+
+import asyncio
+import gc
+import hashlib
+import signal
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ouro import __version__
+from ouro.chain.errors import ChainError
+from ouro.chain.pool import EndpointPool
+from ouro.config.model import OuroConfig
+from ouro.engine.chain_engine import ChainEngine, Shared
+from ouro.engine.errors import EngineError
+from ouro.engine.status import ChainStatus
+from ouro.ledger.ledger import Ledger
+from ouro.ledger.reconcile import reconcile
+from ouro.risk.gate import RiskGate
+from ouro.search.cache import warm
+from ouro.signer.client import SignerClient
+from ouro.types import Mode
+
+log = structlog.get_logger(__name__)
+
+DRAIN_TIMEOUT_S = 60.0
+StatusListener = Callable[[Sequence[ChainStatus]], None]
+
+
+async def run_engine(
+    config: OuroConfig,
+    *,
+    blocks: int | None = None,
+    chains: Sequence[str] = (),
+    listener: StatusListener | None = None,
+) -> None:
+    """Run until ``blocks`` blocks were decided on each chain, or until SIGTERM/SIGINT; then finish what is under way.
+
+    Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when it can't begin.
+    """
+    names = _chosen(config, chains)
+    warm()
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger.open(
+        config.ledger.url,
+        refusal_samples=config.ledger.refusal_samples,
+        retention_days=config.ledger.retention_days,
+    )
+    signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
+    try:
+        if config.mode is Mode.LIVE:
+            await signer.wait_ready()
+        ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
+        risk = RiskGate(config.risk, config.mode, names)
+        risk.restore((), ledger.books.realised(risk.day_start_ms()))
+        shared = Shared(config, ledger, signer, risk)
+        engines = [ChainEngine(name, shared, blocks) for name in names]
+        await _run_all(engines, listener)
+        await _reconcile_all(engines, ledger)
+    finally:
+        await signer.close()
+        await asyncio.to_thread(ledger.close)
+
+
+async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(engine.run(), name=engine.name) for engine in engines]
+    view = asyncio.create_task(_show(engines, listener)) if listener else None
+    # What exists now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    drained = asyncio.gather(*(engine.drained.wait() for engine in engines))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({drained, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for engine in engines:
+            engine.stop_deciding()
+        if not drained.done():
+            log.info("draining", open=sum(engine.status.open_attempts for engine in engines))
+            await asyncio.wait({drained}, timeout=DRAIN_TIMEOUT_S)
+        if not drained.done():
+            late = [engine.name for engine in engines if not engine.drained.is_set()]
+            log.warning(
+                "not_drained", chains=late, detail="the journal has what is open; the next start follows it"
+            )
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        for task in (*tasks, stopping, drained, *([view] if view else [])):
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, drained, *([view] if view else []), return_exceptions=True)
+
+
+async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None:
+    await asyncio.to_thread(ledger.flush)
+    for engine in engines:
+        number = engine.status.block_number
+        if number is None:
+            continue
+        try:
+            async with EndpointPool(engine.config.endpoints, engine.config.chain_id, name=engine.name) as node:
+                result = await reconcile(ledger.books, engine.name, node, number)
+        except ChainError as error:
+            log.warning("not_reconciled", chain=engine.name, error=str(error))
+            continue
+        ledger.record_reconciliation(engine.name, result)
+        for difference in result.differences:
+            log.error("books_differ", chain=engine.name, **difference.as_json())
+
+
+async def _show(engines: Sequence[ChainEngine], listener: StatusListener) -> None:
+    while True:
+        listener([engine.status for engine in engines])
+        await asyncio.sleep(0.25)
+
+
+def _chosen(config: OuroConfig, chains: Sequence[str]) -> list[str]:
+    unknown = [name for name in chains if name not in config.chains]
+    if unknown:
+        raise EngineError(
+            f"no such chain in the configuration: {', '.join(unknown)}; it has {', '.join(config.chains)}"
+        )
+    return list(chains) or list(config.chains)
+
+
+def _fingerprint(config: OuroConfig) -> str:
+    """What identifies the settings of a session; endpoints may hold keys and are left out."""
+    text = config.model_dump_json(exclude={"chains": {"__all__": {"endpoints"}}})
+    return hashlib.sha256(text.encode()).hexdigest()
