@@ -20,7 +20,7 @@ from ouro.config.redact import redact_text
 
 PREFIX = "OURO_"
 _SQLITE = "sqlite:///"
-_SCHEMES = ("ws://", "wss://", "http://", "https://")
+_SCHEMES = ("ws://", "wss://", "http://", "https://", "ipc://")
 # Beyond this a float no longer holds every integer, and a wei amount would silently lose its last digits.
 _EXACT_FLOAT = 2**53
 
