@@ -137,7 +137,7 @@ class BloomGuard:
         return any(bloom & mask == mask for mask in self._masks.values())
 
     def expects_logs(self, header: Header) -> bool:
-        """True if the bloom names a watched topic and says enough, and was never caught lying, to be listened to."""
+        """True if the bloom names a watched topic, is not saturated, and blooms were never caught lying."""
         return (
             not self._broken
             and bool(self._masks)

@@ -123,6 +123,7 @@ class EndpointPool:
             try:
                 return await operation(endpoint)
             except TransportError as error:
+                self.failover(endpoint, str(error))
                 if not may_repeat:
                     raise
                 failure = error
