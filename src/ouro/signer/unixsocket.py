@@ -32,7 +32,7 @@ def reachable(path: Path) -> Iterator[str]:
 def listen(path: Path) -> socket.socket:
     """A listening socket of mode 0600 at ``path``; replaces one that nobody listens on.
 
-    Raises SocketError when somebody does, or when other users can write the folder.
+    Raises SocketError when somebody does, or when everybody can write the folder.
     """
     _prepare_folder(path)
     if path.is_symlink() or path.exists():
@@ -69,8 +69,9 @@ def _prepare_folder(path: Path) -> None:
         status = folder.stat()
     except OSError as error:
         raise SocketError(f"{folder}: can't be made ({error.strerror})") from error
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise SocketError(f"{folder}: has to be yours and writable by you alone (chmod 700)")
+    # Group-writable is common (umask 002) and harmless: both ends check the uid of the other.
+    if status.st_uid != os.geteuid() or status.st_mode & 0o002:
+        raise SocketError(f"{folder}: has to be yours and not writable by everybody (chmod 700)")
 
 
 def _is_live(path: Path) -> bool:
