@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import Difference, Reconciliation
 from ouro.ledger.records import BlockStats
-from ouro.ledger.render import attempts_table, coins, report_view
+from ouro.ledger.render import attempts_table, coins, summary_view
 from ouro.ledger.report import percentiles_ms, summary, summary_json
 from ouro.types import OutcomeKind, Refused
 
@@ -163,9 +163,9 @@ def shown(view: RenderableType) -> str:
 
 def test_renderings(ledger: Ledger) -> None:
     assert "no attempts" in shown(attempts_table([]))
-    assert "empty" in shown(report_view(summary(ledger.books)))
+    assert "empty" in shown(summary_view(summary(ledger.books)))
     fill(ledger)
-    report = shown(report_view(summary(ledger.books)))
+    report = shown(summary_view(summary(ledger.books)))
     for words in (
         "ethereum",
         "fantom",

@@ -48,7 +48,7 @@ def attempts_table(records: Sequence[AttemptRecord]) -> RenderableType:
     return table
 
 
-def report_view(figures: Mapping[str, Any]) -> RenderableType:
+def summary_view(figures: Mapping[str, Any]) -> RenderableType:
     """`ouro.ledger.report.summary` as a table with a column per chain, refusals below."""
     chains: Mapping[str, Any] = figures["chains"]
     if not chains:
