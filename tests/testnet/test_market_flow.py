@@ -88,7 +88,7 @@ def test_empty_pools_are_left_alone(view: PoolView) -> None:
 def test_agents_never_overtake_a_one_gwei_tip_at_demo_base_fees(coin: float) -> None:
     base = 10**9
     max_fee, tip = agent_fees_wei(base, coin)
-    assert base * 9 // 8 < max_fee < base * 9 // 8 + 10**9
+    assert base * 81 // 64 < max_fee < base + 5 * 10**8
     assert 0 < tip <= 10**8
 
 

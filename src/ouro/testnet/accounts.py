@@ -7,7 +7,8 @@ from ouro.testnet.deployment import Deployment
 from ouro.testnet.sender import Sender
 from ouro.types import Address
 
-TRADERS_PER_VENUE = 2
+TRADERS_PER_VENUE = 3
+BACKGROUND = 19
 FIRST_RIVAL = 20
 TRADER_TOKENS_WEI = 2**112
 TRADER_WRAPPED_WEI = 2**95
@@ -21,6 +22,11 @@ def trader_accounts(client: Client, deployment: Deployment) -> dict[str, tuple[A
         venue.name: tuple(accounts[1 + k * TRADERS_PER_VENUE : 1 + (k + 1) * TRADERS_PER_VENUE])
         for k, venue in enumerate(deployment.venues)
     }
+
+
+def background_account(client: Client) -> Address:
+    """The account of the background load; its native coin is all it needs."""
+    return client.call("eth_accounts")[BACKGROUND].lower()
 
 
 def fund_traders(client: Client, deployment: Deployment) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import orjson
 
 from ouro.testnet.abi import call_data
-from ouro.testnet.accounts import trader_accounts
+from ouro.testnet.accounts import background_account, trader_accounts
+from ouro.testnet.background import BackgroundLoad
 from ouro.testnet.client import TRANSPORT_ERRORS, Client, NodeError
 from ouro.testnet.deployment import Deployment, Pool
 from ouro.testnet.head import Head, HeadWatcher
@@ -33,19 +34,20 @@ _DEADLINE = 2**40
 _V2_SWAP = "swapExactTokensForTokens(uint256,uint256,address[],address,uint256)"
 _V3_SWAP = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))"
 _GAS = {"v2": 250_000, "v3": 700_000}
-_CHECK_EVERY_BLOCKS = 8
+_CHECK_EVERY_BLOCKS = 4
 _MIN_TIP_WEI = 10_000_000
 _TIP_SPREAD_WEI = 90_000_000
 
 
-def agent_fees_wei(base_fee_wei: int, coin: float) -> tuple[int, int]:
+def agent_fees_wei(next_base_fee_wei: int, coin: float) -> tuple[int, int]:
     """(maxFeePerGas, priority fee) of an ordinary trader.
 
-    The node orders by maxFeePerGas: a generous one would overtake those who bid by tip. 13 % above the last base
-    fee always suffices for the next block.
+    The node orders by maxFeePerGas: a generous one would overtake those who bid by tip. 27 % above the next base
+    fee still lets in who misses two blocks while the fee rises as fast as it can, and stays far below a tip of
+    1 gwei at the base fees that the background load keeps up.
     """
     tip = _MIN_TIP_WEI + int(_TIP_SPREAD_WEI * coin)
-    return base_fee_wei * 113 // 100 + tip, tip
+    return next_base_fee_wei * 127 // 100 + tip, tip
 
 
 def decide(order: Order, pool: Pool, view: PoolView) -> tuple[bool, int] | None:
@@ -83,8 +85,11 @@ class ChainMarket:
             name: [TradingAccount(client, address) for address in addresses]
             for name, addresses in trader_accounts(client, deployment).items()
         }
+        self._background_account = TradingAccount(client, background_account(client))
+        self._background = BackgroundLoad(self._background_account, deployment.gas_sink, seed, deployment.chain_id)
         self.views: list[PoolView] = []
-        self.base_fee_wei = 0
+        self._turn = 0
+        self._fees_wei = (0, 0)
         self.sent = 0
         self._next = next(self.flow)
 
@@ -92,11 +97,13 @@ class ChainMarket:
         """A new block: look at the pools, and at the nonces when the chain went back or from time to time."""
         if head.rolled_back:
             self.forget_nonces()
-        self.base_fee_wei = head.base_fee_wei
+        self._turn = head.number
+        self._fees_wei = agent_fees_wei(head.next_base_fee_wei, self._next.coin)
+        self._background.on_head(head)
         self.views = read_views(self.client, self.deployment.pools, hex(head.number))
         if head.number % _CHECK_EVERY_BLOCKS == 0:
             for account in self._all_accounts():
-                account.check(head.base_fee_wei)
+                account.check()
 
     def forget_nonces(self) -> None:
         """After a restart or a reorg."""
@@ -118,9 +125,11 @@ class ChainMarket:
         if decided is None:
             return False
         zero_for_one, amount_in = decided
+        # anvil runs one sender's pending transactions by fee, not by nonce, and loses those that come too early. So
+        # an account bids one fee for all that it sends between two blocks, and rests in the next interval.
         accounts = self.accounts[pool.dex]
-        account = accounts[order.number % len(accounts)]
-        max_fee, tip = agent_fees_wei(self.base_fee_wei, order.coin)
+        account = accounts[self._turn % len(accounts)]
+        max_fee, tip = self._fees_wei
         data = self._swap_data(pool, zero_for_one, amount_in, account.address)
         router = self.deployment.venue(pool.dex).router
         sent = account.send(router, data, gas=_GAS[pool.kind], max_fee_wei=max_fee, tip_wei=tip)
@@ -135,7 +144,8 @@ class ChainMarket:
         return call_data(_V3_SWAP, (token_in, token_out, pool.fee_ppm, trader, _DEADLINE, amount_in, 0, 0))
 
     def _all_accounts(self) -> list[TradingAccount]:
-        return [account for accounts in self.accounts.values() for account in accounts]
+        traders = [account for accounts in self.accounts.values() for account in accounts]
+        return [self._background_account, *traders]
 
 
 def keep_on(name: str, stop: threading.Event, step: Callable[[], None], on_outage: Callable[[], None]) -> None:

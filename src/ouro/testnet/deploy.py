@@ -8,6 +8,7 @@ from ouro.execution.contract import creation_code
 from ouro.hashing import keccak
 from ouro.testnet.abi import call_data, create_address, creation_data
 from ouro.testnet.artifacts import artifact, load_json
+from ouro.testnet.background import SINK_CREATION_CODE
 from ouro.testnet.client import Client
 from ouro.testnet.deployment import Deployment, Token, Venue
 from ouro.testnet.profiles import ChainProfile, RecordedToken, VenueProfile
@@ -49,6 +50,7 @@ def deploy(
         sender, "Multicall3", "@across-protocol/contracts", "dist/evm/artifacts/Multicall3.sol/Multicall3.json"
     )
     venues = tuple(_deploy_venue(sender, venue, wrapped, start_block) for venue in profile.venues)
+    gas_sink = sender.deploy("0x" + SINK_CREATION_CODE.hex(), "gas sink", gas=200_000)
     executor = deploy_executor(sender, owner, operators, treasury)
     sender.mine()
     return Deployment(
@@ -58,6 +60,7 @@ def deploy(
         start_block=start_block,
         wrapped_native=wrapped,
         multicall=multicall,
+        gas_sink=gas_sink,
         executor=executor,
         owner=owner,
         operators=tuple(operators),

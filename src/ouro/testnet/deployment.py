@@ -49,7 +49,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One chain's addresses. No keys in here: the file may be kept and shown."""
+    """One chain's addresses; ``gas_sink`` burns gas (see ``background``). Holds no keys: may be kept and shown."""
 
     chain: str
     chain_id: int
@@ -57,6 +57,7 @@ class Deployment:
     start_block: int
     wrapped_native: Address
     multicall: Address
+    gas_sink: Address
     executor: Address
     owner: Address
     operators: tuple[Address, ...]

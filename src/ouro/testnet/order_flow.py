@@ -35,8 +35,8 @@ class FlowRates:
 
 
 RATES: dict[str, FlowRates] = {
-    "ethereum": FlowRates(orders=16.0, max_order_usd=1_500_000.0),
-    "fantom": FlowRates(orders=5.0, max_order_usd=60_000.0),
+    "ethereum": FlowRates(orders=6.0, max_order_usd=1_500_000.0),
+    "fantom": FlowRates(orders=4.0, max_order_usd=60_000.0),
 }
 
 
@@ -45,7 +45,7 @@ class Order:
     """A wish to trade ``share`` of pool ``pool``'s reserve at ``at_block`` (fractional block times since start).
 
     ``fair_price`` is the outside price of token0 in token1, raw units. ``coin`` in [0, 1) decides what chance
-    has to: the direction of noise, and which of the venue's accounts trades.
+    has to: the direction of noise.
     """
 
     number: int

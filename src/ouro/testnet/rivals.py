@@ -58,8 +58,8 @@ class Rival:
         """Look, and send at most one attempt; True when one was sent."""
         if head.rolled_back:
             self.account.forget()
-        if head.number % 8 == 0:
-            self.account.check(head.base_fee_wei)
+        if head.number % 4 == 0:
+            self.account.check()
         views = read_views(self.client, self.deployment.pools, hex(head.number))
         gap = self.best_gap(views)
         if gap is None:

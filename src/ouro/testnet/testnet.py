@@ -227,6 +227,8 @@ def _start_chain(name: str, node: AnvilNode, options: ChainOptions) -> LocalChai
             client.call("anvil_setBalance", operator, hex(OPERATOR_BALANCE_WEI))
         node.set_gas_limit(client, BLOCK_GAS_LIMIT)
         # The limit is a property of blocks: a rollback to one of set-up would bring the old one back.
+        # Its gas limit also made the blocks look empty, which lowered the base fee.
+        client.call("anvil_setNextBlockBaseFeePerGas", hex(profile.base_fee_wei))
         client.call("evm_mine")
     deployment.save(node.work_dir / f"{name}-deployment.json")
     block_time_s = options.block_time_s or profile.block_time_s

@@ -13,7 +13,7 @@ class TradingAccount:
         self.client = client
         self.address = address
         self._nonce: int | None = None
-        self._stuck_checks = 0
+        self._latest = -1
 
     def send(self, to: Address, data: str, *, gas: int, max_fee_wei: int, tip_wei: int) -> Hash | None:
         """Send one transaction; None when the node refused it, after which the nonce is read anew."""
@@ -35,27 +35,17 @@ class TradingAccount:
         """The chain was rolled back or restarted: count from what it says."""
         self._nonce = None
 
-    def check(self, base_fee_wei: int) -> None:
-        """Compare with the node: fill a gap that a reorg tore, and replace what has been stuck for long."""
+    def check(self) -> None:
+        """Compare with the node: fill a gap that a reorg tore, and give up what the base fee has left behind."""
         latest = self.client.nonce(self.address, "latest")
         pending = self.client.nonce(self.address, "pending")
-        if self._nonce is None or pending < self._nonce:
+        if latest < pending and latest == self._latest:
+            # Nothing got in since the last check: the oldest one pays too little and blocks all after it.
+            self.client.call("anvil_removePoolTransactions", self.address)
+            self._nonce = None
+        elif self._nonce is None or pending < self._nonce:
             self._nonce = pending
-        self._stuck_checks = self._stuck_checks + 1 if latest < pending else 0
-        if self._stuck_checks >= 3:
-            self._stuck_checks = 0
-            self._replace(latest, base_fee_wei)
-
-    def _replace(self, nonce: int, base_fee_wei: int) -> None:
-        """Take the oldest waiting transaction's nonce with an empty transfer to itself."""
-        request = {
-            "from": self.address, "to": self.address, "gas": hex(21_000), "nonce": hex(nonce),
-            "maxFeePerGas": hex(base_fee_wei * 2 + 10**9), "maxPriorityFeePerGas": hex(10**8),
-        }  # fmt: skip
-        try:
-            self.client.call("eth_sendTransaction", request)
-        except NodeError:
-            self.forget()
+        self._latest = latest
 
     def _after_refusal(self, error: NodeError) -> None:
         if self._nonce is not None and ("underpriced" in error.message or "already" in error.message):
