@@ -10,8 +10,10 @@ import orjson
 from ouro.chain.errors import MalformedAnswer, TransportError
 from ouro.chain.stream import StreamTransport
 
-_MARKS = re.compile(rb'["{}\[\]]')
-_STRING_END = re.compile(rb'(?:[^"\\]|\\.)*"', re.DOTALL)
+# Up to the next bracket or the quote of a string that is cut; and up to the end of a string, or its cut.
+_BETWEEN = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
+_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _BLANKS = b" \t\r\n"
 
 
@@ -26,6 +28,7 @@ class JsonFramer:
         self._limit = limit
         self._scanned = 0
         self._depth = 0
+        self._in_string = False
 
     @property
     def idle(self) -> bool:
@@ -45,31 +48,44 @@ class JsonFramer:
         return values
 
     def _next_end(self) -> int | None:
+        """Where the first value ends. Goes over every byte once, however the value arrives in pieces."""
         buffer = self._buffer
         if self._depth == 0:
-            stripped = len(buffer) - len(buffer.lstrip(_BLANKS))
-            if stripped:
-                del buffer[:stripped]
-            if buffer and buffer[0] not in b"{[":
-                raise ValueError("bytes that are not a JSON object")
+            self._check_start()
         position = self._scanned
-        while (mark := _MARKS.search(buffer, position)) is not None:
-            position = mark.end()
-            byte = buffer[position - 1]
-            if byte == 0x22:
-                string = _STRING_END.match(buffer, position)
-                if string is None:
-                    self._scanned = position - 1  # the string is cut: look at it again with more bytes
-                    return None
-                position = string.end()
+        while True:
+            if self._in_string:
+                position = _match_end(_IN_STRING, buffer, position)
+                if position >= len(buffer) or buffer[position] == _BACKSLASH:
+                    break
+                position += 1
+                self._in_string = False
+            position = _match_end(_BETWEEN, buffer, position)
+            if position >= len(buffer):
+                break
+            byte = buffer[position]
+            position += 1
+            if byte == _QUOTE:
+                self._in_string = True
             elif byte in b"{[":
                 self._depth += 1
             else:
                 self._depth -= 1
                 if self._depth == 0:
                     return position
-        self._scanned = len(buffer)
+        self._scanned = position
         return None
+
+    def _check_start(self) -> None:
+        blanks = len(self._buffer) - len(self._buffer.lstrip(_BLANKS))
+        del self._buffer[:blanks]
+        if self._buffer and self._buffer[0] not in b"{[":
+            raise ValueError("bytes that are not a JSON object")
+
+
+def _match_end(pattern: re.Pattern[bytes], buffer: bytearray, position: int) -> int:
+    match = pattern.match(buffer, position)
+    return position if match is None else match.end()
 
 
 class IpcTransport(StreamTransport, asyncio.Protocol):
