@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ouro.testnet.accounts import background_account
 from ouro.testnet.agents import ChainMarket
+from ouro.testnet.background import BackgroundLoad
 from ouro.testnet.client import TRANSPORT_ERRORS, Client
 from ouro.testnet.deployment import Pool
 from ouro.testnet.head import HeadWatcher
@@ -12,6 +14,7 @@ from ouro.testnet.order_flow import Order
 from ouro.testnet.poolview import read_views
 from ouro.testnet.rivals import Rival
 from ouro.testnet.testnet import ChainOptions, LocalChain, Testnet
+from ouro.testnet.trading_account import TradingAccount
 
 pytestmark = pytest.mark.node
 
@@ -116,6 +119,9 @@ def test_agents_trade_on_after_a_restart_of_the_node_and_a_reorg(work_dir: Path)
             client.call("anvil_reorg", 3, [])
         before = prices(chain)
         wait_until(lambda: changed(before, prices(chain)) >= 5)
+        with chain.node.client() as client:
+            base_fee = int(client.call("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
+        assert 10**8 < base_fee < 4 * 10**9
         testnet.stop_agents()
         assert not testnet.agents_running
         log = (work_dir / "agents.log").read_text()
@@ -137,3 +143,45 @@ def test_what_was_started_is_stopped_when_set_up_fails(work_dir: Path, monkeypat
     assert isinstance(client, Client)
     with pytest.raises(TRANSPORT_ERRORS, match=r"(?i)refused"):
         Client(client.url).block_number()
+
+
+def test_no_swap_of_a_busy_interval_is_lost(chain: LocalChain) -> None:
+    """Many orders between two blocks; a node that orders by fee drops a sender's later, better paid nonces."""
+    with chain.node.client() as client:
+        market = ChainMarket(client, chain.deployment, chain.block_time_s, 1, 1.0)
+        watcher = HeadWatcher(client)
+        positions = [k for k, pool in enumerate(chain.deployment.pools) if pool.dex == "uniswap_v2"]
+        for repeat in range(3):
+            client.call("evm_mine")
+            head = watcher.poll()
+            assert head is not None
+            market.on_head(head)
+            for k, position in enumerate(positions):
+                assert market.execute(noise(position, 0.0005, 0.1 * (repeat + 1) + 0.01 * k))
+        client.call("evm_mine")
+        client.call("evm_mine")
+        status = client.call("txpool_status")
+        assert int(status["queued"], 16) == 0
+        mined = sum(client.nonce(account.address) for account in market.accounts["uniswap_v2"])
+    # Each account's set-up took one approval per token.
+    assert mined == 3 * len(positions) + 3 * len(chain.deployment.tokens)
+
+
+def test_background_load_burns_what_it_asked_for_and_yields_to_price(chain: LocalChain) -> None:
+    with chain.node.client() as client:
+        account = TradingAccount(client, background_account(client))
+        load = BackgroundLoad(account, chain.deployment.gas_sink, 1, 1)
+        cheap = sum(load.gas_wanted(10**8) for _ in range(50))
+        fair = sum(load.gas_wanted(10**9) for _ in range(50))
+        dear = sum(load.gas_wanted(10**10) for _ in range(50))
+        assert cheap > fair > dear
+        assert fair / 50 == pytest.approx(14_500_000, rel=0.2)
+        before = client.balance(account.address)
+        head = HeadWatcher(client).poll()
+        assert head is not None
+        load.on_head(head)
+        client.call("evm_mine")
+        wait_until(lambda: client.nonce(account.address) == 1)
+        block = client.call("eth_getBlockByNumber", "latest", False)
+        assert client.balance(account.address) < before
+        assert int(block["gasLimit"], 16) == 30_000_000

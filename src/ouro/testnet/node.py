@@ -19,7 +19,7 @@ from ouro.testnet.client import TRANSPORT_ERRORS, Client, NodeError
 from ouro.testnet.process import end, spawn
 
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
-_START_TRIES = 5
+_RESTART_TRIES = 5
 
 
 class NodeStartError(Exception):
@@ -110,10 +110,10 @@ class AnvilNode:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self._restore_good_state()
         binary = anvil_path()
-        for attempt in range(_START_TRIES):
+        # Only a restart asks for a certain port, which may be taken for a moment.
+        for attempt in range(_RESTART_TRIES if self.port else 1):
             if self._try_start(binary):
                 return self
-            # A fixed port (restart) may be in TIME_WAIT or taken for a moment.
             time.sleep(0.1 * (attempt + 1))
         raise NodeStartError(f"{self.name}: anvil did not start; end of {self.log_path}:\n{self._log_tail()}")
 

@@ -35,7 +35,7 @@ class FlowRates:
 
 
 RATES: dict[str, FlowRates] = {
-    "ethereum": FlowRates(orders=6.0, max_order_usd=1_500_000.0),
+    "ethereum": FlowRates(orders=7.0, max_order_usd=1_500_000.0),
     "fantom": FlowRates(orders=4.0, max_order_usd=60_000.0),
 }
 
