@@ -364,3 +364,11 @@ def test_thousands_of_intents_stay_within_the_limits(tmp_path: Path) -> None:
         approved += model.approved
     assert approved > 500
     assert {"duplicate", "max_open_attempts", "max_daily_loss", "max_gas_cost", "max_notional"} <= reached
+
+
+def test_a_chain_may_have_limits_of_its_own(tmp_path: Path) -> None:
+    common = RiskConfig(kill_file=tmp_path / "kill")
+    strict = common.model_copy(update={"max_notional_wei": 1})
+    gate = RiskGate(common, Mode.LIVE, ["ethereum", "fantom"], Clock(), overrides={"fantom": strict})
+    assert isinstance(gate.check(make_plan("a"), HEAD), Approved)
+    assert reason(gate.check(make_plan("b", chain="fantom"), HEAD)) == "max_notional"

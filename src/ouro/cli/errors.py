@@ -10,6 +10,8 @@ _KNOWN = (
     ("ouro.chain.errors", "ChainError"),
     ("ouro.ledger.errors", "LedgerError"),
     ("ouro.market.errors", "MarketError"),
+    ("ouro.market.errors", "SyncError"),
+    ("ouro.testnet.demo", "DemoError"),
     ("ouro.signer.client", "SignerError"),
     ("ouro.signer.keys", "KeystoreError"),
     ("ouro.testnet.node", "NodeStartError"),

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from ouro.cli import books, config_check, demo, run, signer
+from ouro.cli import books, config_check, demo, doctor, run, signer
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ run.register(app)
 signer.register(app)
 config_check.register(app)
 books.register(app)
+doctor.register(app)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         chain: Annotated[list[str] | None, typer.Option(help="Only this chain (repeatable).")] = None,
         view: Annotated[bool, typer.Option(help="Show the live view on stdout.")] = True,
     ) -> None:
-        """Run the engine in the mode that the configuration names. Ctrl-C finishes what is under way, then stops."""
+        """Run the engine in the configured mode. Ctrl-C finishes what is under way, then stops."""
         import asyncio
 
         from ouro.cli.logs import configure_logs

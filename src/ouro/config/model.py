@@ -63,6 +63,17 @@ class BidConfig(_Section):
     max_priority_fee_wei: PositiveInt = 500_000_000_000
 
 
+class RiskConfig(_Section):
+    """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own."""
+
+    max_notional_wei: PositiveInt = 50 * 10**18
+    max_gas_cost_wei: PositiveInt = 10**17
+    max_open_attempts: PositiveInt = 8
+    max_daily_loss_wei: PositiveInt = 10**18
+    min_net_profit_wei: NonNegativeInt = 0
+    kill_file: Path = Path("kill")
+
+
 class ChainConfig(_Section):
     """One chain: where it is, what is ours on it, and what is watched."""
 
@@ -85,6 +96,7 @@ class ChainConfig(_Section):
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
+    risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
 
     @model_validator(mode="after")
@@ -94,17 +106,6 @@ class ChainConfig(_Section):
         if not self.start_tokens:
             object.__setattr__(self, "start_tokens", (self.wrapped_native,))
         return self
-
-
-class RiskConfig(_Section):
-    """Hard limits on what may be sent; amounts in the chain's native wei."""
-
-    max_notional_wei: PositiveInt = 50 * 10**18
-    max_gas_cost_wei: PositiveInt = 10**17
-    max_open_attempts: PositiveInt = 8
-    max_daily_loss_wei: PositiveInt = 10**18
-    min_net_profit_wei: NonNegativeInt = 0
-    kill_file: Path = Path("kill")
 
 
 class SignerConfig(_Section):

@@ -22,19 +22,16 @@ from ouro.engine.decision import Decision, decide
 from ouro.engine.recovery import recover
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
+from ouro.engine.upkeep import Upkeep
 from ouro.execution.lanes import PublicLane
+from ouro.execution.preflight import Preflight
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted, Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.records import BlockStats, native_value_wei
-from ouro.market.creation import NewPool
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
-from ouro.market.reader import pin
-from ouro.market.snapshot import capture, snapshot_path, write_snapshot
-from ouro.market.sync import read_states
-from ouro.protocols.registry import FAMILIES
 from ouro.risk.approved import Approved
 from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
@@ -56,7 +53,6 @@ from ouro.types import (
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
-_SNAPSHOT_EVERY_BLOCKS = 200
 
 
 class SessionOver(Exception):  # noqa: N818 - an event, not an error
@@ -85,11 +81,17 @@ class ChainEngine:
         self._max_blocks = max_blocks
         self._drain = asyncio.Event()
         self.drained = asyncio.Event()
+        self.attempted = asyncio.Event()
+        self._open_since_ns: int | None = None
         self._state: ChainState | None = None
         self._trader: Trader | None = None
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
+
+    def open(self) -> None:
+        """Decide on blocks that are received from now on; until then state is only followed."""
+        self._open_since_ns = time.monotonic_ns()
 
     def stop_deciding(self) -> None:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
@@ -134,6 +136,7 @@ class ChainEngine:
             )
             try:
                 self._trader = await self._make_trader(state, node)
+                self._rehearse(state)
                 await self._follow(feed, state, node)
             finally:
                 self._trader = None
@@ -180,14 +183,30 @@ class ChainEngine:
             self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
         return trader
 
+    def _rehearse(self, state: ChainState) -> None:
+        """Decide once on the loaded state and throw it away: first calls of everything are slow, blocks are not."""
+        head = state.market.head
+        if head is None:
+            return
+        update = BlockUpdate(self.name, head.number, head.hash, "", head.timestamp, None, 0, 0, (), 0)
+        touched = list(state.touched)
+        decision = decide(state, update, frozenset(), "rehearsal")
+        if state.shadow is not None and self.config.operators:
+            preflight = Preflight(state.shadow)
+            for plan in decision.plans:
+                preflight.run(plan.calldata, self.config.operators[0], state.market.context, plan.hops)
+        state.carry(touched)
+
     async def _follow(self, feed: BlockFeed, state: ChainState, node: EndpointPool) -> None:
         self.status.state = "running"
+        self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
+        upkeep = Upkeep(state, node, self._shared.config.data_dir)
         try:
             async for event in feed:
                 match event:
                     case BlockUpdate():
-                        await self._on_block(event, state, node, superseded=feed.pending() > 0)
+                        await self._on_block(event, state, upkeep, superseded=feed.pending() > 0)
                     case Rollback():
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         state.rollback(event)
@@ -201,9 +220,7 @@ class ChainEngine:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
 
-    async def _on_block(
-        self, update: BlockUpdate, state: ChainState, node: EndpointPool, *, superseded: bool
-    ) -> None:
+    async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
         try:
             result = state.apply(update)
         except MarketError as error:
@@ -216,15 +233,15 @@ class ChainEngine:
             trader.applied(update)
         decision, decided_us = Decision(), None
         # A newer block is waiting: what this one changed is decided with that one.
-        if not superseded and not self._drain.is_set() and not self._done_deciding():
+        if not superseded and self._may_decide(update):
             decision, decided_us = await self._decide(update, state, trader)
         self._count(update, state, decision, decided_us)
         self._latest = update
         self._settle_due.set()
-        if result.new_pools:
-            await self._add_pools(state, node, list(result.new_pools))
-        if self.status.blocks % _SNAPSHOT_EVERY_BLOCKS == 0:
-            await self._snapshot(state)
+        upkeep.born(result.new_pools)
+        if not superseded:
+            await upkeep.tend()
+            self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
 
     async def _decide(self, update: BlockUpdate, state: ChainState, trader: Trader | None) -> tuple[Decision, int]:
         locked = trader.locked(update.number) if trader else frozenset[Address]()
@@ -278,42 +295,17 @@ class ChainEngine:
 
     # ----------------------------------------------------------------------------------------------- pieces
 
+    def _may_decide(self, update: BlockUpdate) -> bool:
+        opened = self._open_since_ns is not None and update.received_ns > self._open_since_ns
+        return opened and not self._drain.is_set() and not self._done_deciding()
+
     def _done_deciding(self) -> bool:
         return self._max_blocks is not None and self.status.blocks >= self._max_blocks
-
-    async def _add_pools(self, state: ChainState, node: EndpointPool, new_pools: list[NewPool]) -> None:
-        """Pools created while we run; read at the block that announced them."""
-        try:
-            block = await pin(node, state.head_number, self.config.multicall)
-            synced = await read_states(
-                node, self.config.multicall, new_pools, block, FAMILIES, known_tokens=state.market.tokens
-            )
-            state.market.tokens.update(synced.tokens)
-            ids = state.market.install(synced.states.values(), block.number, block.hash)
-            if state.shadow is not None:
-                await state.shadow.add(node, synced.states.values())
-        except (ChainError, SyncError, MarketError, ShadowError) as error:
-            log.warning("new_pools_not_added", chain=self.name, count=len(new_pools), error=str(error))
-            return
-        state.rebuild_search()
-        state.carry(ids.tolist())
-        self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
-        log.info("pools_added", chain=self.name, count=len(synced.states))
-
-    async def _snapshot(self, state: ChainState) -> None:
-        snapshot = capture(state.market, self.config)
-        if snapshot is None:
-            return
-        path = snapshot_path(self._shared.config.data_dir, self.name)
-        try:
-            await asyncio.to_thread(write_snapshot, path, self.name, self.config, snapshot, FAMILIES)
-        except OSError as error:
-            log.warning("snapshot_not_written", chain=self.name, error=str(error))
 
     def _count(self, update: BlockUpdate, state: ChainState, decision: Decision, decided_us: int | None) -> None:
         status = self.status
         status.freshness = state.freshness.level.value
-        if not (self._drain.is_set() or self._done_deciding()):
+        if self._open_since_ns is not None and not (self._drain.is_set() or self._done_deciding()):
             status.blocks += 1
             status.blocks_decided += decided_us is not None
             status.opportunities += len(decision.opportunities)
@@ -358,6 +350,7 @@ class ChainEngine:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _lost(self, reason: str) -> None:
+        self.attempted.set()
         log.warning("session_over", chain=self.name, reason=reason)
         self.status.state, self.status.detail, self.status.freshness = "recovering", reason, "stale"
         if self._state is not None:

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import signal
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -35,7 +36,7 @@ async def run_engine(
     chains: Sequence[str] = (),
     listener: StatusListener | None = None,
 ) -> None:
-    """Run until ``blocks`` blocks were decided on each chain, or until SIGTERM/SIGINT; then finish what is under way.
+    """Run for ``blocks`` blocks on each chain, or until SIGTERM/SIGINT; then finish what is under way.
 
     Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when it can't begin.
     """
@@ -52,7 +53,8 @@ async def run_engine(
         if config.mode is Mode.LIVE:
             await signer.wait_ready()
         ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
-        risk = RiskGate(config.risk, config.mode, names)
+        overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
+        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
         risk.restore((), ledger.books.realised(risk.day_start_ms()))
         shared = Shared(config, ledger, signer, risk)
         engines = [ChainEngine(name, shared, blocks) for name in names]
@@ -68,12 +70,13 @@ async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(engine.run(), name=engine.name) for engine in engines]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(engine.run(), name=engine.name) for engine in engines]
+    opening = asyncio.create_task(_open_when_loaded(engines))
     view = asyncio.create_task(_show(engines, listener)) if listener else None
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    drained = asyncio.gather(*(engine.drained.wait() for engine in engines))
+    drained = asyncio.create_task(_all_drained(engines))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({drained, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -90,9 +93,23 @@ async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | No
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        for task in (*tasks, stopping, drained, *([view] if view else [])):
+        running = [*tasks, opening, stopping, drained, *([view] if view else [])]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, stopping, drained, *([view] if view else []), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _open_when_loaded(engines: Sequence[ChainEngine]) -> None:
+    """Loading a chain holds up the loop that they share, so none trades before each has loaded, or failed to."""
+    for engine in engines:
+        await engine.attempted.wait()
+    for engine in engines:
+        engine.open()
+
+
+async def _all_drained(engines: Sequence[ChainEngine]) -> None:
+    for engine in engines:
+        await engine.drained.wait()
 
 
 async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None:

@@ -13,7 +13,9 @@ CALLDATA_GAS_PER_BYTE = 16
 EXECUTOR_OVERHEAD_GAS = 30_000
 """Entry guards, two balance reads, the payout transfer: measured on receipts, see docs/executor.md."""
 
-GAS_LIMIT_MARGIN_PPM = 1_500_000
+GAS_LIMIT_MARGIN_PPM = 2_000_000
+"""Unused gas is not paid for; a first trade writes words that later ones find written, which costs half again."""
+
 FeeRule = Callable[[int, int], FeeBid]
 """(next base fee, priority fee) → what the transaction offers, by the chain's fee model."""
 

@@ -112,6 +112,10 @@ class ShadowEvm:
         self._pools.update(fresh)
         self._added_at.update(dict.fromkeys(fresh, number))
 
+    def has(self, pool: Address) -> bool:
+        """Whether ``pool`` was read (it may have a fault all the same)."""
+        return pool in self._pools
+
     def supports(self, pools: Iterable[Address]) -> str | None:
         """None when these pools can be simulated, else which can't and why."""
         for pool in pools:

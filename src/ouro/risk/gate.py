@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from ouro.config.model import RiskConfig
@@ -38,12 +38,21 @@ class RiskGate:
     """
 
     def __init__(
-        self, config: RiskConfig, mode: Mode, chains: Collection[str], clock_ms: Callable[[], int] = _now_ms
+        self,
+        config: RiskConfig,
+        mode: Mode,
+        chains: Collection[str],
+        clock_ms: Callable[[], int] = _now_ms,
+        *,
+        overrides: Mapping[str, RiskConfig] | None = None,
     ) -> None:
+        """``overrides``: chains with limits of their own; the kill file is always that of ``config``."""
+        self._overrides = dict(overrides or {})
         self._config, self._mode, self._clock_ms = config, mode, clock_ms
         self._chains = {chain: ChainRisk() for chain in chains}
         self._halted: dict[str, str] = {}
-        self.limits_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+        self.limits_hash = _fingerprint(config)
+        self._hashes = {chain: _fingerprint(self._limits(chain)) for chain in chains}
 
     def check(self, plan: Plan, condition: ChainCondition) -> Approved | Refused:
         """An approval, which reserves the plan's worst loss and a place among the open attempts, or why not."""
@@ -56,7 +65,7 @@ class RiskGate:
             return Refused(plan.plan_id, Reason.UNKNOWN_CHAIN, f"{plan.chain!r} is not in the config")
         if plan.chain in self._halted:
             return Refused(plan.plan_id, Reason.HALTED, f"{plan.chain} is halted: {self._halted[plan.chain]}")
-        intent = Intent(plan, condition, risk.exposure(now_ms), self._config, self._mode)
+        intent = Intent(plan, condition, risk.exposure(now_ms), self._limits(plan.chain), self._mode)
         for check in CHECKS:
             verdict = check(intent)
             if verdict is not None:
@@ -64,7 +73,10 @@ class RiskGate:
         if risk.is_known(plan):
             return Refused(plan.plan_id, Reason.DUPLICATE, "the same order was approved before")
         risk.reserve(plan)
-        return approve(plan, self._mode, now_ms, self.limits_hash)
+        return approve(plan, self._mode, now_ms, self._hashes[plan.chain])
+
+    def _limits(self, chain: str) -> RiskConfig:
+        return self._overrides.get(chain, self._config)
 
     def release(self, chain: str, plan_id: str) -> None:
         """An approval will not be sent. The same order is not approved again: it may have been signed."""
@@ -120,3 +132,7 @@ class RiskGate:
         except OSError as error:
             return f"kill file {path} can't be looked for ({error.strerror}); taken as present"
         return f"kill file {path} is present; remove it to trade"
+
+
+def _fingerprint(limits: RiskConfig) -> str:
+    return hashlib.sha256(limits.model_dump_json().encode()).hexdigest()

@@ -29,6 +29,16 @@ from ouro.types import Mode
 
 PASSWORD_VARIABLE = "OURO_KEYSTORE_PASSWORD"  # noqa: S105 - the name of the variable
 _RESTARTS = 50
+_OPERATORS = 6
+_COIN = 10**18
+_LIMITS = {
+    "ethereum": RiskConfig(max_notional_wei=500 * _COIN, max_gas_cost_wei=_COIN, max_daily_loss_wei=10 * _COIN),
+    "fantom": RiskConfig(
+        max_notional_wei=2_000_000 * _COIN, max_gas_cost_wei=100 * _COIN, max_daily_loss_wei=2_000 * _COIN
+    ),
+}
+"""Limits in native coins of about 1,800 and 0.3 USD: what the recorded reserves were worth."""
+
 _POLL_S = 0.1
 _START_GRACE_S = 120.0
 
@@ -109,7 +119,9 @@ class Demo:
             self.work_dir,
             seed=options.seed,
             rivals=options.rivals,
-            options=ChainOptions(intensity=options.intensity, state_interval_s=options.state_interval_s),
+            options=ChainOptions(
+                operators=_OPERATORS, intensity=options.intensity, state_interval_s=options.state_interval_s
+            ),
         )
         for name, chain in self._testnet.chains.items():
             self.say(f"{name}: chain id {chain.deployment.chain_id} at {chain.ws_url}")
@@ -149,8 +161,11 @@ class Demo:
                 password_env=PASSWORD_VARIABLE,
                 halt_file=self.work_dir / "halt",
             ),
-            risk=RiskConfig(kill_file=self.work_dir / "kill", max_notional_wei=10**24, max_gas_cost_wei=5 * 10**18),
-            chains={name: self._testnet.chain_config(name) for name in self._testnet.chains},
+            risk=RiskConfig(kill_file=self.work_dir / "kill"),
+            chains={
+                name: self._testnet.chain_config(name).model_copy(update={"risk": _LIMITS.get(name)})
+                for name in self._testnet.chains
+            },
         )
 
     def _ledger_url(self) -> str:

@@ -1,0 +1,71 @@
+"""Between blocks: pools that were born, pools that fell ill, what the shadow misses, the snapshot on disk."""
+
+from pathlib import Path
+
+import structlog
+
+from ouro.chain.errors import ChainError
+from ouro.chain.rpc import Caller
+from ouro.engine.chain_state import ChainState
+from ouro.execution.shadow import ShadowError
+from ouro.market.creation import NewPool
+from ouro.market.errors import MarketError, SyncError
+from ouro.market.upkeep import join_pools, repair_pools, save_market
+
+log = structlog.get_logger(__name__)
+
+REPAIR_EVERY_BLOCKS = 25
+SNAPSHOT_EVERY_BLOCKS = 200
+
+
+class Upkeep:
+    """The housekeeping of one chain's state. A failure here costs a retry, never the loop."""
+
+    def __init__(self, state: ChainState, node: Caller, data_dir: Path) -> None:
+        self._state = state
+        self._node = node
+        self._data_dir = data_dir
+        self._waiting: list[NewPool] = []
+        self._blocks = 0
+
+    def born(self, pools: tuple[NewPool, ...]) -> None:
+        """Pools that a factory announced; they join with the next ``tend``."""
+        self._waiting += pools
+
+    async def tend(self) -> None:
+        """After a block, when no newer one waits."""
+        self._blocks += 1
+        state = self._state
+        try:
+            if self._waiting:
+                await self._join()
+            if self._blocks % REPAIR_EVERY_BLOCKS == 0 and state.market.quarantine:
+                healed = await repair_pools(state.market, state.config, self._node)
+                self._welcome(healed.tolist())
+            if self._blocks % REPAIR_EVERY_BLOCKS == 0:
+                await self._complete_shadow()
+            if self._blocks % SNAPSHOT_EVERY_BLOCKS == 0:
+                await save_market(state.name, state.config, state.market, self._data_dir)
+        except (ChainError, SyncError, MarketError, ShadowError, OSError) as error:
+            log.warning("upkeep_failed", chain=state.name, error=str(error))
+
+    async def _join(self) -> None:
+        joined = await join_pools(self._state.market, self._state.config, self._node, self._waiting)
+        self._waiting = []
+        await self._complete_shadow()
+        self._welcome(joined.tolist())
+
+    def _welcome(self, pool_ids: list[int]) -> None:
+        if pool_ids:
+            self._state.rebuild_search()
+            self._state.carry(pool_ids)
+            log.info("pools_joined", chain=self._state.name, count=len(pool_ids))
+
+    async def _complete_shadow(self) -> None:
+        """Pools that joined, or whose first block was rolled back, are read into the shadow at its block."""
+        state = self._state
+        if state.shadow is None:
+            return
+        missing = [pool for address, pool in state.market.states.items() if not state.shadow.has(address)]
+        if missing:
+            await state.shadow.add(self._node, missing)
