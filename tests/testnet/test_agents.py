@@ -70,13 +70,20 @@ def test_a_rival_takes_the_gap_that_a_swap_opened(chain: LocalChain) -> None:
     with chain.node.client() as client:
         push(chain, client, position, 0.02, 0.1 if native_first else 0.9)
         rival = Rival(client, deployment, own["account"], own["executor"], [1, 2])
-        before = int(client.read(deployment.wrapped_native, "0x70a08231" + own["account"][2:].rjust(64, "0")), 16)
-        head = HeadWatcher(client).poll()
-        assert head is not None
-        assert rival.on_head(head)
-        client.call("evm_mine")
-        after = int(client.read(deployment.wrapped_native, "0x70a08231" + own["account"][2:].rjust(64, "0")), 16)
-    assert after > before
+        watcher = HeadWatcher(client)
+        balance_of = "0x70a08231" + own["account"][2:].rjust(64, "0")
+
+        def has_profited() -> bool:
+            # Attempts are for one block only: between the look and the send another may have been mined.
+            head = watcher.poll()
+            if head is not None:
+                rival.on_head(head)
+            client.call("evm_mine")
+            return int(client.read(deployment.wrapped_native, balance_of), 16) > 0
+
+        assert not int(client.read(deployment.wrapped_native, balance_of), 16)
+        wait_until(has_profited)
+    assert rival.attempts > 0
 
 
 def prices(chain: LocalChain) -> list[float]:

@@ -4,16 +4,13 @@ import pytest
 
 from ouro.testnet import excerpt
 
-RECORDS = Path(__file__).resolve().parents[3] / "shared" / "data" / "open" / "pools"
 
-
-@pytest.mark.skipif(not RECORDS.is_dir(), reason=f"recorded snapshots are not at {RECORDS}")
 def test_committed_excerpts_are_what_the_tool_cuts_from_the_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed = excerpt.DATA_DIR
     monkeypatch.setattr(excerpt, "DATA_DIR", tmp_path)
-    monkeypatch.setattr("sys.argv", ["excerpt", str(RECORDS)])
+    monkeypatch.setattr("sys.argv", ["excerpt", str(shared_data / "open" / "pools")])
     excerpt.main()
     for name in ("pools_ethereum.csv", "pools_fantom.csv"):
         assert (tmp_path / name).read_bytes() == (committed / name).read_bytes()
