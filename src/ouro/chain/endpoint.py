@@ -92,7 +92,9 @@ class Endpoint:
     @property
     def ready(self) -> bool:
         """True when a call may be tried now."""
-        return self.state is EndpointState.READY and time.monotonic_ns() >= self._paused_until_ns
+        transport = self._transport
+        connected = self.state is EndpointState.READY and transport is not None and not transport.closed
+        return connected and time.monotonic_ns() >= self._paused_until_ns
 
     @property
     def supports_subscriptions(self) -> bool:
