@@ -229,7 +229,7 @@ class OutcomeKind(StrEnum):
     """Final states of an attempt.
 
     landed: included and successful. lost: included but beaten (the executor's own profit or staleness check
-    refused). reverted: included and failed for any other reason. expired: never included before its last block passed,
+    refused). reverted: included and failed for any other reason. expired: its last block passed without it, and
     its nonce was taken back. dropped: the same, and the node had forgotten it.
     """
 

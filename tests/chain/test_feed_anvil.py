@@ -259,14 +259,16 @@ async def test_endpoints_of_one_node_take_over_without_a_loss(anvil: AnvilNode) 
 async def test_a_node_with_another_history_takes_over_only_by_resync(tmp_path: Path) -> None:
     config = NodeConfig(chain_id=9_300_780)
     with AnvilNode(config, tmp_path / "a") as first, AnvilNode(config, tmp_path / "b") as second:
-        with first.client() as client:
-            client.call("evm_increaseTime", 1_000)
-            client.call("anvil_mine", "0x3")
+        for node, seconds, blocks in ((first, 1_000, "0x3"), (second, 2_000, "0x4")):
+            with node.client() as client:
+                client.call("evm_increaseTime", seconds)
+                client.call("anvil_mine", blocks)
         async with EndpointPool([first.ws_url, second.ws_url], config.chain_id, FAST) as pool:
             feed = BlockFeed("local", pool, [TOPIC], 2, None, HOW)
             assert isinstance(await anext(feed), BlockUpdate)
-            first.kill()
+            used, other = (0, 1) if pool.status()[0].current else (1, 0)
+            (first, second)[used].kill()
             async with asyncio.timeout(30):
                 assert isinstance(await anext(feed), Resync)
-            assert pool.status()[1].current
+            assert pool.status()[other].current
             await feed.close()
