@@ -29,6 +29,14 @@ def find_program(pattern: str) -> Path | None:
     return Path(found) if found else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels once, before the workers that would each do it."""
+    if not hasattr(config, "workerinput"):
+        from ouro.search.cache import warm
+
+        warm()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """``@pytest.mark.needs_package("postgresql", "/usr/lib/postgresql/*/bin/postgres")``: package, program."""
     for mark in item.iter_markers("needs_package"):
