@@ -1,19 +1,18 @@
 """Between one chain's execution and the shared books: what tracker and submitter need of the ledger and of risk."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ouro.chain.calls import eth_call_many, get_receipts
+from ouro.chain.calls import eth_call_many
 from ouro.chain.errors import MalformedAnswer, RpcError
 from ouro.chain.quantity import parse_quantity
-from ouro.chain.receipts import Receipt
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
 from ouro.hashing import selector
 from ouro.ledger.entries import balance_entries
 from ouro.ledger.ledger import Ledger
-from ouro.types import Address, Attempt, Hash, Outcome, Plan
+from ouro.types import Address, Attempt, Outcome, Plan
 
 _BALANCE_OF = selector("balanceOf(address)")
 OutcomeListener = Callable[[Attempt, Plan | None, Outcome | None], None]
@@ -56,30 +55,6 @@ class ChainBooks:
         """Withdraw an outcome whose block was orphaned."""
         self._ledger.reverse_outcome(attempt.attempt_id, reason)
         self._listener(attempt, None, None)
-
-
-class NodeFacts:
-    """What the tracker asks of a node, over the endpoint pool."""
-
-    def __init__(self, node: Caller) -> None:
-        self._node = node
-
-    async def receipts(self, hashes: Sequence[Hash]) -> list[Receipt | None]:
-        """See ``ChainReader.receipts``."""
-        return await get_receipts(self._node, hashes)
-
-    async def nonces(self, operators: Sequence[Address]) -> list[int]:
-        """See ``ChainReader.nonces``."""
-        answers = await self._node.batch([("eth_getTransactionCount", [who, "latest"]) for who in operators])
-        return [_quantity(answer, "eth_getTransactionCount") for answer in answers]
-
-    async def knows(self, hashes: Sequence[Hash]) -> list[bool]:
-        """See ``ChainReader.knows``."""
-        answers = await self._node.batch([("eth_getTransactionByHash", [tx_hash]) for tx_hash in hashes])
-        for answer in answers:
-            if isinstance(answer, RpcError):
-                raise answer
-        return [answer is not None for answer in answers]
 
 
 async def record_openings(chain: str, config: ChainConfig, ledger: Ledger, node: Caller, number: int) -> None:

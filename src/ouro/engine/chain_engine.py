@@ -15,8 +15,9 @@ from ouro.chain.accounts import NonceBook
 from ouro.chain.errors import ChainError, RpcError
 from ouro.chain.feed import BlockFeed
 from ouro.chain.pool import EndpointPool
+from ouro.chain.transactions import TransactionReader
 from ouro.config.model import ChainConfig, OuroConfig
-from ouro.engine.bookkeeping import ChainBooks, NodeFacts, owned_accounts, record_openings
+from ouro.engine.bookkeeping import ChainBooks, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.recovery import recover
@@ -158,7 +159,7 @@ class ChainEngine:
             return await submitter.cancel(attempt, head.number, trader.cancel_fee(head))
 
         tracker = Tracker(
-            NodeFacts(node),
+            TransactionReader(node),
             books,
             cancel,
             owned_accounts(self.config),

@@ -12,7 +12,8 @@ import structlog
 from ouro.chain.accounts import NonceBook
 from ouro.chain.calls import get_receipts
 from ouro.chain.rpc import Caller
-from ouro.engine.bookkeeping import ChainBooks, NodeFacts
+from ouro.chain.transactions import TransactionReader
+from ouro.engine.bookkeeping import ChainBooks
 from ouro.execution.submit import Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
@@ -48,7 +49,7 @@ async def recover(
     await nonces.resync(node)
     await asyncio.to_thread(ledger.flush)
     records = [record for record in ledger.books.unresolved(chain) if record.attempt.raw_tx]
-    known = await NodeFacts(node).knows([record.attempt.tx_hash for record in records]) if records else []
+    known = await TransactionReader(node).knows([record.attempt.tx_hash for record in records]) if records else []
     for record, is_known in zip(records, known, strict=True):
         attempt = record.attempt
         nonces.restore(attempt.operator, attempt.nonce)
