@@ -14,9 +14,14 @@ def fee_of(raw_tx: bytes) -> FeeBid:
     try:
         if raw_tx[:1] == bytes([DYNAMIC_FEE_TYPE]):
             fields: Any = rlp.decode(raw_tx[1:])
-            return FeeBid(int.from_bytes(fields[3], "big"), int.from_bytes(fields[2], "big"), legacy=False)
-        fields = rlp.decode(raw_tx)
-        price = int.from_bytes(fields[1], "big")
+            return FeeBid(_number(fields[3]), _number(fields[2]), legacy=False)
+        price = _number(rlp.decode(raw_tx)[1])
         return FeeBid(price, price, legacy=True)
     except (rlp.DecodingError, IndexError, TypeError) as error:
         raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
+
+
+def _number(field: Any) -> int:
+    if not isinstance(field, bytes):
+        raise TypeError("a list where a number belongs")
+    return int.from_bytes(field, "big")
