@@ -7,6 +7,7 @@ process does: there is one way to recover, and it is used all the time.
 
 import asyncio
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import structlog
@@ -20,11 +21,11 @@ from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.bookkeeping import ChainBooks, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
-from ouro.engine.recovery import recover
+from ouro.engine.recovery import close_paper, recover
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
 from ouro.engine.upkeep import Upkeep
-from ouro.execution.lanes import PublicLane
+from ouro.execution.lanes import Handover, PublicLane
 from ouro.execution.preflight import Preflight
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted, Submitter
@@ -54,6 +55,7 @@ from ouro.types import (
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_BOOKED_KEPT = 4_096
 
 
 class SessionOver(Exception):  # noqa: N818 - an event, not an error
@@ -89,6 +91,7 @@ class ChainEngine:
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
+        self._booked: OrderedDict[str, TradeLine] = OrderedDict()
 
     def open(self) -> None:
         """Decide on blocks that are received from now on; until then state is only followed."""
@@ -112,6 +115,8 @@ class ChainEngine:
             except Exception as error:
                 log.exception("engine_error", chain=self.name)
                 self._lost(f"internal error: {type(error).__name__}: {error}")
+            if self._drain.is_set() and self._unfinished == 0:
+                self.drained.set()
             if time.monotonic() - began > _LONGEST_PAUSE_S:
                 pause_s = _FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
@@ -140,6 +145,8 @@ class ChainEngine:
                 self._rehearse(state)
                 await self._follow(feed, state, node)
             finally:
+                if self._trader is not None:
+                    self._unfinished = self._trader.unfinal(state.head_number)
                 self._trader = None
                 await feed.close()
 
@@ -149,6 +156,7 @@ class ChainEngine:
             return None
         books = ChainBooks(self.config, ledger, self._on_outcome, on_chain=mode is Mode.LIVE)
         if mode is Mode.PAPER:
+            await close_paper(self.name, ledger, books)
             return PaperTrader(state, books, self._refuse_approved)
         await record_openings(self.name, self.config, ledger, node, state.head_number)
         nonces = NonceBook(self.config.operators)
@@ -210,7 +218,9 @@ class ChainEngine:
                         await self._on_block(event, state, upkeep, superseded=feed.pending() > 0)
                     case Rollback():
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
+                        self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
                     case Resync():
@@ -251,7 +261,14 @@ class ChainEngine:
         clock = Clock(update.received_ns, (time.monotonic_ns() - update.received_ns) // 1_000)
         self.status.decided.add(clock.decided_us / 1_000)
         if trader is not None and approved:
-            for submitted in await trader.execute(approved, update, clock):
+            try:
+                done = await trader.execute(approved, update, clock)
+            except Exception:
+                # The session ends with this; the next one counts what the journal says is in flight.
+                for item in approved:
+                    self._shared.risk.release(self.name, item.plan.plan_id)
+                raise
+            for submitted in done:
                 self._on_submitted(submitted)
         return decision, clock.decided_us
 
@@ -323,7 +340,8 @@ class ChainEngine:
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:
-        self.status.sent.add(submitted.sent_us / 1_000)
+        if submitted.handover is not Handover.WITHHELD:
+            self.status.sent.add(submitted.sent_us / 1_000)
 
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
@@ -336,17 +354,26 @@ class ChainEngine:
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         status = self.status
+        earlier = self._booked.pop(attempt.attempt_id, None)
+        if earlier is not None:
+            status.net_wei -= earlier.net_wei
+            if attempt.kind is AttemptKind.TRADE:
+                status.outcomes[earlier.kind.value] -= 1
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
-        status.net_wei += gain - outcome.gas_cost_wei
+        route = "" if plan is None or self._state is None else _route(plan, self._state)
+        line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
+        status.net_wei += line.net_wei
+        self._booked[attempt.attempt_id] = line
+        if len(self._booked) > _BOOKED_KEPT:
+            self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
         status.outcomes[outcome.kind.value] += 1
-        route = "" if plan is None or self._state is None else _route(plan, self._state)
-        status.trades.append(TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei))
+        status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 

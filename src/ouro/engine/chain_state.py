@@ -157,8 +157,8 @@ class ChainState:
         return None if block is None else block.touched
 
     def is_canonical(self, number: int, block_hash: Hash) -> bool:
-        """Whether the engine stands on this block: it applied it, or started above it (deep enough to be final)."""
-        if number <= self.base_number:
+        """Whether the engine stands on this block: it applied it, or it is too deep to be anything but final."""
+        if number <= self.base_number or (self.recent and number < self.recent[0].number):
             return True
         block = self._block(number)
         return block is not None and block.hash == block_hash

@@ -117,6 +117,7 @@ class LiveTrader:
         self._preflight = Preflight(state.shadow)
         self._under_way: dict[str, tuple[Attempt, Plan]] = {}
         self._burnt: list[Lease] = []
+        self._submitting = 0
         self._settling = asyncio.Lock()
 
     def locked(self, head: int) -> frozenset[Address]:
@@ -144,7 +145,16 @@ class LiveTrader:
                 self._refuse(refused)
                 continue
             jobs.append(self._submit(item, lease, clock))
-        return [done for done in await asyncio.gather(*jobs) if done is not None]
+        self._submitting += len(jobs)
+        try:
+            # All of them to their end, whatever becomes of one: nothing is sent by what nobody waits for.
+            results = await asyncio.gather(*jobs, return_exceptions=True)
+        finally:
+            self._submitting -= len(jobs)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [done for done in results if isinstance(done, Submitted)]
 
     async def _submit(self, approved: Approved, lease: Lease, clock: Clock) -> Submitted | None:
         def follow(attempt: Attempt) -> None:
@@ -190,14 +200,20 @@ class LiveTrader:
         """See ``Trader.rolled_back``."""
         async with self._settling:
             self._take_over(self._tracker.on_rollback(event))
+            # Their logs may have freed these accounts before a receipt was asked for.
+            for attempt in self._tracker.open_attempts:
+                self._nonces.reopened(attempt.operator, attempt.nonce)
 
     def unfinal(self, head: int) -> int:
         """See ``Trader.unfinal``."""
-        return self._tracker.unfinal(head) + len(self._burnt)
+        return self._tracker.unfinal(head) + len(self._burnt) + self._submitting
 
     def _take_over(self, settled: Settled) -> None:
         for attempt in settled.reopened:
             self._nonces.reopened(attempt.operator, attempt.nonce)
+            plan = self._tracker.plan_of(attempt.attempt_id)
+            if plan is not None:
+                self._under_way[attempt.attempt_id] = (attempt, plan)
         for attempt, outcome in settled.outcomes:
             self._under_way.pop(attempt.attempt_id, None)
             if outcome.block_number is not None or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
@@ -237,7 +253,7 @@ class PaperTrader:
         return frozenset()
 
     async def execute(self, approved: list[Approved], update: BlockUpdate, clock: Clock) -> list[Submitted]:
-        """Pre-flight now, journal, and wait for the next block."""
+        """Pre-flight now, journal, and wait for the next block. Raises ``LedgerError``."""
         context = self._state.market.context
         done: list[Submitted] = []
         for item in approved:

@@ -18,6 +18,9 @@ class Handover(StrEnum):
     UNKNOWN = "unknown"
     """No answer: the bytes may or may not have arrived. Only the chain can tell."""
 
+    WITHHELD = "withheld"
+    """Never handed over: by the time that the bytes were durable, their block had passed."""
+
 
 @dataclass(frozen=True, slots=True)
 class SendResult:

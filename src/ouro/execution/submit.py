@@ -78,6 +78,7 @@ class Submitter:
         self._signer = signer
         self._journal = journal
         self._lane = lane
+        self._patience_us = config.block_time_ms * config.inclusion_blocks * 1_000
 
     async def submit(
         self,
@@ -89,8 +90,10 @@ class Submitter:
     ) -> Submitted | NotSent:
         """Carry out ``approved`` from ``lease``'s account.
 
-        ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land.
+        ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land. Where
+        signer or books took so long that its last block has passed, it is not sent: it could only revert, for gas.
         """
+        began_ns = time.monotonic_ns()
         plan = require_approved(approved).plan
         request = self._request(
             lease, AttemptKind.TRADE, self._config.executor or "", plan.gas_limit, plan.fee, plan.calldata
@@ -108,6 +111,9 @@ class Submitter:
         except Exception as error:  # whatever the books' trouble is: unwritten bytes are never sent
             return NotSent(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"), True)
         follow(attempt)
+        if _since_us(began_ns) > self._patience_us:
+            log.warning("withheld", attempt=attempt.attempt_id, waited_ms=_since_us(began_ns) // 1_000)
+            return Submitted(attempt, signed_us, _since_us(received_ns), Handover.WITHHELD)
         handover = await self._hand_over(attempt)
         sent_us = _since_us(received_ns)
         if handover in (Handover.ACCEPTED, Handover.KNOWN):
