@@ -314,6 +314,7 @@ class ChainEngine:
     # ----------------------------------------------------------------------------------------------- pieces
 
     def _may_decide(self, update: BlockUpdate) -> bool:
+        """Whether ``update`` belongs to the run: received since it was opened, and before its end."""
         opened = self._open_since_ns is not None and update.received_ns > self._open_since_ns
         return opened and not self._drain.is_set() and not self._done_deciding()
 
@@ -323,7 +324,7 @@ class ChainEngine:
     def _count(self, update: BlockUpdate, state: ChainState, decision: Decision, decided_us: int | None) -> None:
         status = self.status
         status.freshness = state.freshness.level.value
-        if self._open_since_ns is not None and not (self._drain.is_set() or self._done_deciding()):
+        if self._may_decide(update):
             status.blocks += 1
             status.blocks_decided += decided_us is not None
             status.opportunities += len(decision.opportunities)
