@@ -158,7 +158,8 @@ class ChainEngine:
         if mode is Mode.PAPER:
             await close_paper(self.name, ledger, books)
             return PaperTrader(state, books, self._refuse_approved)
-        await record_openings(self.name, self.config, ledger, node, state.head_number)
+        tokens = state.market.arrays.tokens
+        await record_openings(self.name, self.config, ledger, node, state.head_number, tokens)
         nonces = NonceBook(self.config.operators)
         lane = PublicLane(node, RpcError)
         submitter = Submitter(self.name, self.config, self._shared.signer, books, lane)
