@@ -178,7 +178,7 @@ def test_renderings(ledger: Ledger) -> None:
         assert words in report
     ledger.reverse_outcome("attempt-1", "reorg")
     ledger.flush()
-    listing = shown(attempts_table(ledger.books.attempts()))
+    listing = shown(attempts_table(ledger.books.attempts(), full=True))
     for words in ("10 attempts", "landed", "lost", "cancel", "sent (1 withdrawn)", "NO", "-0.003000000000000001"):
         assert words in listing
 

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         chain: ChainOption = None,
         state: Annotated[str | None, typer.Option(help="journaled, sent or final.")] = None,
         limit: Annotated[int, typer.Option(min=1, help="The latest so many attempts.")] = 50,
+        full: Annotated[bool, typer.Option("--full", help="Whole hashes and exact amounts.")] = False,
     ) -> None:
         """List attempts and what became of them."""
         from rich.console import Console
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
         with _books(config) as books:
             records = books.attempts(chain=chain, states=[state] if state else (), limit=limit)
-        Console().print(attempts_table(records))
+        Console().print(attempts_table(records, full=full))
 
     @app.command("report")
     def report(

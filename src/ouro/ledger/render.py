@@ -33,18 +33,17 @@ _COUNTERS = (
 )
 
 
-def attempts_table(records: Sequence[AttemptRecord]) -> RenderableType:
-    """One line per attempt, oldest first."""
+def attempts_table(records: Sequence[AttemptRecord], *, full: bool = False) -> RenderableType:
+    """One line per attempt, oldest first; hashes and amounts are shortened unless ``full``."""
     if not records:
         return Text("no attempts in these books")
     table = Table(title=f"{len(records)} attempts", title_justify="left")
-    for heading in ("journaled (UTC)", "chain", "kind", "nonce", "outcome", "block"):
-        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left")
-    for heading in ("net (native)", "exact", "sent ms"):
-        table.add_column(heading, justify="right")
-    table.add_column("transaction", overflow="fold")
+    for heading in ("when (UTC)", "chain", "kind", "nonce", "outcome", "block"):
+        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left", no_wrap=True)
+    for heading in ("net (native)", "exact", "sent ms", "transaction"):
+        table.add_column(heading, justify="right" if heading != "transaction" else "left", no_wrap=True)
     for record in records:
-        table.add_row(*_attempt_cells(record))
+        table.add_row(*_attempt_cells(record, full))
     return table
 
 
@@ -88,7 +87,7 @@ def _long_coins(amount_wei: int, decimals: int) -> str:
     return f"{'-' if amount_wei < 0 else ''}{whole}.{rest:0{decimals}d}"
 
 
-def _attempt_cells(record: AttemptRecord) -> list[str | Text]:
+def _attempt_cells(record: AttemptRecord, full: bool) -> list[str | Text]:
     outcome = record.outcome
     kind = Text(outcome.kind.value, style=_STYLES[outcome.kind]) if outcome else Text(record.state, style="cyan")
     if record.reversals:
@@ -103,11 +102,22 @@ def _attempt_cells(record: AttemptRecord) -> list[str | Text]:
         str(record.attempt.nonce),
         kind,
         str(outcome.block_number) if outcome and outcome.block_number is not None else "",
-        coins(net_native_wei(record)) if outcome else "",
+        "" if outcome is None else (coins if full else _short_coins)(net_native_wei(record)),
         exact,
         f"{record.sent_us / 1000:.1f}" if record.sent_us is not None else "",
-        record.attempt.tx_hash,
+        record.attempt.tx_hash if full else _short_hash(record.attempt.tx_hash),
     ]
+
+
+def _short_hash(tx_hash: str) -> str:
+    return f"{tx_hash[:8]}…{tx_hash[-4:]}"
+
+
+def _short_coins(amount_wei: int) -> str:
+    """Six decimals, rounded towards zero; the exact figure is in the books."""
+    sign = "-" if amount_wei < 0 else ""
+    micro = abs(amount_wei) // 10**12
+    return f"{sign}{micro // 10**6}.{micro % 10**6:06d}"
 
 
 def _refusals(chains: Mapping[str, Any]) -> list[RenderableType]:
