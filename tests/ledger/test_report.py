@@ -181,6 +181,9 @@ def test_renderings(ledger: Ledger) -> None:
     listing = shown(attempts_table(ledger.books.attempts(), full=True))
     for words in ("10 attempts", "landed", "lost", "cancel", "sent (1 withdrawn)", "NO", "-0.003000000000000001"):
         assert words in listing
+    short = shown(attempts_table(ledger.books.attempts()))
+    assert "-0.003000" in short
+    assert "-0.003000000000000001" not in short
 
 
 @pytest.mark.parametrize(

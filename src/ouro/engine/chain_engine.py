@@ -325,7 +325,8 @@ class ChainEngine:
     def _count(self, update: BlockUpdate, state: ChainState, decision: Decision, decided_us: int | None) -> None:
         status = self.status
         status.freshness = state.freshness.level.value
-        if self._may_decide(update):
+        # Blocks that only brought the state up to date before the first decision are not of the run.
+        if self._may_decide(update) and (decided_us is not None or status.blocks):
             status.blocks += 1
             status.blocks_decided += decided_us is not None
             status.opportunities += len(decision.opportunities)

@@ -39,9 +39,10 @@ def attempts_table(records: Sequence[AttemptRecord], *, full: bool = False) -> R
         return Text("no attempts in these books")
     table = Table(title=f"{len(records)} attempts", title_justify="left")
     for heading in ("when (UTC)", "chain", "kind", "nonce", "outcome", "block"):
-        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left", no_wrap=not full)
     for heading in ("net (native)", "exact", "sent ms", "transaction"):
-        table.add_column(heading, justify="right" if heading != "transaction" else "left", no_wrap=True)
+        justify = "left" if heading == "transaction" else "right"
+        table.add_column(heading, justify=justify, no_wrap=not full, overflow="fold")
     for record in records:
         table.add_row(*_attempt_cells(record, full))
     return table
