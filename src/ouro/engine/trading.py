@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from ouro.chain.accounts import Lease, NonceBook
+from ouro.chain.fees import effective_gas_price
 from ouro.engine.bookkeeping import ChainBooks
 from ouro.engine.chain_state import ChainState
 from ouro.execution.lanes import Handover
@@ -21,6 +22,7 @@ from ouro.execution.settlement import never_included
 from ouro.execution.submit import NotSent, Submitted, Submitter
 from ouro.execution.tracker import Settled, Tracker
 from ouro.hashing import keccak
+from ouro.ledger.errors import LedgerError
 from ouro.risk.approved import Approved
 from ouro.types import (
     Address,
@@ -253,7 +255,7 @@ class PaperTrader:
         return frozenset()
 
     async def execute(self, approved: list[Approved], update: BlockUpdate, clock: Clock) -> list[Submitted]:
-        """Pre-flight now, journal, and wait for the next block. Raises ``LedgerError``."""
+        """Pre-flight now, journal, and wait for the next block."""
         context = self._state.market.context
         done: list[Submitted] = []
         for item in approved:
@@ -266,7 +268,11 @@ class PaperTrader:
                 continue
             attempt = self._attempt(plan, operator)
             now_us = (time.monotonic_ns() - clock.received_ns) // 1_000
-            await self._books.attempt(attempt, plan, clock.decided_us, now_us)
+            try:
+                await self._books.attempt(attempt, plan, clock.decided_us, now_us)
+            except LedgerError as error:
+                self._refuse(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"))
+                continue
             self._books.sent(attempt.attempt_id, now_us)
             self._waiting.append((attempt, plan))
             done.append(Submitted(attempt, now_us, now_us, Handover.ACCEPTED))
@@ -314,7 +320,7 @@ class PaperTrader:
             block_number=update.number,
             block_hash=update.hash,
             gas_used=result.gas_used,
-            gas_cost_wei=result.gas_used * plan.fee.max_fee_per_gas_wei,
+            gas_cost_wei=result.gas_used * effective_gas_price(plan.fee, update.base_fee_wei or 0),
             realised_profit_wei=result.realised_profit_wei if result.ok else 0,
             realised_amounts_wei=result.amounts_wei,
             transfers=(),
