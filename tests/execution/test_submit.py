@@ -25,6 +25,7 @@ from ouro.engine.bookkeeping import ChainBooks
 from ouro.execution.lanes import Handover, PublicLane
 from ouro.execution.rawtx import fee_of
 from ouro.execution.submit import NotSent, Submitted, Submitter, bumped
+from ouro.ledger.errors import LedgerError
 from ouro.ledger.ledger import Ledger
 from ouro.risk.approved import Approved
 from ouro.risk.gate import RiskGate
@@ -359,3 +360,23 @@ async def test_a_real_nodes_words_are_understood(bench: Bench) -> None:
     assert (await send(raw(0, 90 * GWEI))).handover is Handover.NONCE_USED
     assert (await send(raw(1, 1))).handover is Handover.UNDERPRICED
     assert (await send(b"\x02garbage")).handover is Handover.REJECTED
+
+
+async def test_a_burnt_nonce_is_cleared_whatever_its_lost_bytes_offered(bench: Bench) -> None:
+    """Only the signer knows of the bid, and it is far above what the market asks."""
+
+    class Broken(ChainBooks):
+        async def attempt(self, *_: Any) -> None:
+            raise LedgerError("disk full")
+
+    journal = Broken(bench.shared.chain, bench.ledger, lambda *_: None, on_chain=True)
+    submitter = Submitter("ethereum", bench.shared.chain, bench.signer, journal, bench.lane)
+    done = await bench.submit(bench.approve(fee=FeeBid(160 * GWEI, 159 * GWEI, legacy=False)), submitter=submitter)
+    assert isinstance(done, NotSent)
+    assert done.nonce_burnt
+    cancel = await bench.submitter.clear_nonce(bench.lease(), 10, FeeBid(GWEI, GWEI, legacy=False))
+    assert cancel is not None
+    assert fee_of(cancel.raw_tx).max_fee_per_gas_wei > 160 * GWEI
+    assert fee_of(cancel.raw_tx).max_priority_fee_per_gas_wei == GWEI
+    await bench.mine()
+    assert (await bench.receipt(cancel))["status"] == "0x1"
