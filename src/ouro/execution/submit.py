@@ -25,6 +25,7 @@ CANCEL_GAS_LIMIT = 21_000
 CANCEL_LIFE_BLOCKS = 3
 # Nodes ask a replacement to pay at least a tenth more; an eighth passes all known rules.
 _BUMP_NUMERATOR, _BUMP_DENOMINATOR = 9, 8
+_MOST_RAISES = 110
 
 
 class Signer(Protocol):
@@ -155,8 +156,12 @@ class Submitter:
         return attempt
 
     async def _sign_outbidding(self, lease: NonceLease, fee: FeeBid) -> SignedTransaction | None:
-        """The signer remembers higher bids for this nonce than we may know of: raise until it agrees."""
-        for _ in range(40):
+        """The signer remembers higher bids for this nonce than we may know of: raise until it agrees.
+
+        What nobody but the signer has seen can be anything up to its cap, and each block starts anew from the
+        market's price: the steps are wide enough to reach the cap from a single wei.
+        """
+        for _ in range(_MOST_RAISES):
             request = self._request(lease, AttemptKind.CANCEL, lease.operator, CANCEL_GAS_LIMIT, fee, b"")
             try:
                 return await self._signer.sign(request)
@@ -164,7 +169,7 @@ class Submitter:
                 if refusal.reason != "cancel_fee_too_low":
                     log.error("cancel_refused", operator=lease.operator, nonce=lease.nonce, reason=refusal.reason)
                     return None
-                fee = bumped(fee)
+                fee = _raised(fee)
             except SignerError as error:
                 log.error("signer_unavailable", error=str(error))
                 return None
@@ -223,6 +228,12 @@ class Submitter:
 def bumped(fee: FeeBid) -> FeeBid:
     """The least that replaces a transaction offering ``fee``."""
     return FeeBid(_eighth_more(fee.max_fee_per_gas_wei), _eighth_more(fee.max_priority_fee_per_gas_wei), fee.legacy)
+
+
+def _raised(fee: FeeBid) -> FeeBid:
+    """Half more. The tip stays where it is apart from the price: the signer asks for the ceiling alone."""
+    ceiling = fee.max_fee_per_gas_wei * 3 // 2 + 1
+    return FeeBid(ceiling, ceiling if fee.legacy else fee.max_priority_fee_per_gas_wei, fee.legacy)
 
 
 def _outbid(stuck: FeeBid, fresh: FeeBid) -> FeeBid:
