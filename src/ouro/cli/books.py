@@ -1,5 +1,6 @@
 """``ouro ledger``, ``ouro report`` and ``ouro reconcile``: what the books say, and whether the chain agrees."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 _DIFFERENT = 1
 
 
+class AttemptState(StrEnum):
+    """How far an attempt has come, as the ledger stores it."""
+
+    JOURNALED = "journaled"
+    SENT = "sent"
+    FINAL = "final"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``app``."""
 
@@ -19,7 +28,7 @@ def register(app: typer.Typer) -> None:
     def ledger(
         config: ConfigOption = Path("ouro.toml"),
         chain: ChainOption = None,
-        state: Annotated[str | None, typer.Option(help="journaled, sent or final.")] = None,
+        state: Annotated[AttemptState | None, typer.Option(help="Only attempts that have come so far.")] = None,
         limit: Annotated[int, typer.Option(min=1, help="The latest so many attempts.")] = 50,
         full: Annotated[bool, typer.Option("--full", help="Whole hashes and exact amounts.")] = False,
     ) -> None:
@@ -28,8 +37,9 @@ def register(app: typer.Typer) -> None:
 
         from ouro.ledger.render import attempts_table
 
+        _check_chain(config, chain)
         with _books(config) as books:
-            records = books.attempts(chain=chain, states=[state] if state else (), limit=limit)
+            records = books.attempts(chain=chain, states=[state.value] if state else (), limit=limit)
         Console().print(attempts_table(records, full=full))
 
     @app.command("report")
@@ -41,10 +51,13 @@ def register(app: typer.Typer) -> None:
         """Counts, profit and loss, latency and reconciliation, from the books alone."""
         from rich.console import Console
 
+        from ouro.ledger.errors import LedgerError
         from ouro.ledger.render import summary_view
         from ouro.ledger.report import summary, summary_json
 
         with _books(config) as books:
+            if session is not None and session not in {run.session_id for run in books.sessions()}:
+                raise LedgerError(f"ledger {books.name}: there is no session {session!r} in it")
             figures = summary(books, session)
         if as_json:
             typer.echo(summary_json(figures))
@@ -55,11 +68,14 @@ def register(app: typer.Typer) -> None:
     def reconcile(config: ConfigOption = Path("ouro.toml"), chain: ChainOption = None) -> None:
         """Compare the books with every owned balance on the chain now; exit code 1 if any differs."""
         import asyncio
+        import logging
 
+        from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
-        loaded = load_config(config)
-        names = [chain] if chain else list(loaded.chains)
+        configure_logs(logging.ERROR)
+        _check_chain(config, chain)
+        names = [chain] if chain else list(load_config(config).chains)
         differences = sum(asyncio.run(_reconcile(config, name)) for name in names)
         raise typer.Exit(_DIFFERENT if differences else 0)
 
@@ -68,13 +84,9 @@ async def _reconcile(config_path: Path, name: str) -> int:
     from ouro.chain.pool import EndpointPool
     from ouro.chain.quantity import parse_quantity
     from ouro.config.load import load_config
-    from ouro.engine.errors import EngineError
     from ouro.ledger.reconcile import reconcile
 
-    config = load_config(config_path)
-    if name not in config.chains:
-        raise EngineError(f"no chain {name!r} in {config_path}; it has {', '.join(config.chains)}")
-    chain = config.chains[name]
+    chain = load_config(config_path).chains[name]
     async with EndpointPool(chain.endpoints, chain.chain_id, name=name) as node:
         head = parse_quantity(await node.call("eth_blockNumber", []))
         with _books(config_path) as books:
@@ -89,6 +101,15 @@ async def _reconcile(config_path: Path, name: str) -> int:
         f"{result.max_abs_difference_wei} wei"
     )
     return len(result.differences)
+
+
+def _check_chain(config_path: Path, name: str | None) -> None:
+    from ouro.config.load import load_config
+    from ouro.engine.errors import EngineError
+
+    known = load_config(config_path).chains
+    if name is not None and name not in known:
+        raise EngineError(f"no chain {name!r} in {config_path}; it has {', '.join(known)}")
 
 
 def _books(config_path: Path):  # noqa: ANN202 - contextlib.closing of a late import

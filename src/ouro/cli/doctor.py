@@ -18,9 +18,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference."""
         import asyncio
+        import logging
 
+        from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
+        configure_logs(logging.ERROR)
         loaded = load_config(config)
         differing = asyncio.run(_examine_all(loaded, blocks))
         raise typer.Exit(_UNSOUND if differing else 0)

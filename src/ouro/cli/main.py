@@ -25,7 +25,7 @@ doctor.register(app)
 def main() -> None:
     """Entry point: problems a person can act on are one line on stderr and exit code 2, never a traceback."""
     try:
-        app()
+        app(prog_name="ouro")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
