@@ -7,6 +7,7 @@ import rlp
 from ouro.types import FeeBid
 
 DYNAMIC_FEE_TYPE = 2
+_EIP155_OFFSET = 35
 
 
 def fee_of(raw_tx: bytes) -> FeeBid:
@@ -18,6 +19,21 @@ def fee_of(raw_tx: bytes) -> FeeBid:
         price = _number(rlp.decode(raw_tx)[1])
         return FeeBid(price, price, legacy=True)
     except (rlp.DecodingError, IndexError, TypeError) as error:
+        raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
+
+
+def asked_fields(raw_tx: bytes) -> tuple[int, int, int, str, int, bytes]:
+    """Chain id, nonce, gas limit, destination, value and data of signed bytes. Raises as `fee_of`."""
+    try:
+        if raw_tx[:1] == bytes([DYNAMIC_FEE_TYPE]):
+            fields: Any = rlp.decode(raw_tx[1:])
+            chain_id, rest = _number(fields[0]), [fields[1], *fields[4:8]]
+        else:
+            fields = rlp.decode(raw_tx)
+            chain_id, rest = (_number(fields[6]) - _EIP155_OFFSET) // 2, [fields[0], *fields[2:6]]
+        nonce, gas, to, value, data = rest
+        return chain_id, _number(nonce), _number(gas), "0x" + to.hex(), _number(value), bytes(data)
+    except (rlp.DecodingError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
 
 

@@ -13,9 +13,9 @@ import structlog
 
 from ouro.config.model import ChainConfig
 from ouro.execution.lanes import Handover, Lane
-from ouro.execution.rawtx import fee_of
+from ouro.execution.rawtx import asked_fields, fee_of
 from ouro.risk.approved import Approved, require_approved
-from ouro.signer.client import SignerError, SignerRefused
+from ouro.signer.client import SignerError, SignerRefused, SignerUnavailable
 from ouro.signer.messages import SignedTransaction, SignRequest
 from ouro.types import Address, Attempt, AttemptKind, FeeBid, Plan, Refused
 
@@ -100,7 +100,7 @@ class Submitter:
             lease, AttemptKind.TRADE, self._config.executor or "", plan.gas_limit, plan.fee, plan.calldata
         )
         try:
-            signed = await self._signer.sign(request)
+            signed = await self._sign(request)
         except SignerError as error:
             return NotSent(*_signer_refusal(plan.plan_id, error))
         signed_us = _since_us(received_ns)
@@ -164,7 +164,7 @@ class Submitter:
         for _ in range(_MOST_RAISES):
             request = self._request(lease, AttemptKind.CANCEL, lease.operator, CANCEL_GAS_LIMIT, fee, b"")
             try:
-                return await self._signer.sign(request)
+                return await self._sign(request)
             except SignerRefused as refusal:
                 if refusal.reason != "cancel_fee_too_low":
                     log.error("cancel_refused", operator=lease.operator, nonce=lease.nonce, reason=refusal.reason)
@@ -174,6 +174,18 @@ class Submitter:
                 log.error("signer_unavailable", error=str(error))
                 return None
         return None
+
+    async def _sign(self, request: SignRequest) -> SignedTransaction:
+        """What was asked for and nothing else: other bytes in its place would be booked under wrong names."""
+        signed = await self._signer.sign(request)
+        asked = (request.chain_id, request.nonce, request.gas_limit, request.to, request.value_wei, request.data)
+        try:
+            matches = asked_fields(signed.raw) == asked
+        except ValueError:
+            matches = False
+        if not matches:
+            raise SignerUnavailable(f"the signer answered nonce {request.nonce} with another transaction's bytes")
+        return signed
 
     async def _hand_over(self, attempt: Attempt) -> Handover:
         result = await self._lane.send(attempt.raw_tx)
