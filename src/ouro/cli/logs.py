@@ -14,8 +14,8 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
-def configure_logs(level: int = logging.INFO) -> None:
-    """Call once per process, before anything logs."""
+def configure_logs(level: int = logging.INFO, *, file: TextIO | None = None) -> None:
+    """Call once per process, before anything logs. ``file`` is where they go instead of stderr."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -25,6 +25,6 @@ def configure_logs(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Stderr())),
+        logger_factory=structlog.PrintLoggerFactory(file=file or cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )

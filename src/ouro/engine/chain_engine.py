@@ -57,6 +57,7 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _BOOKED_KEPT = 4_096
 
+_NATIVE = "native"
 
 class SessionOver(Exception):  # noqa: N818 - an event, not an error
     """This session's state can't be continued; the text says why."""
@@ -101,6 +102,8 @@ class ChainEngine:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
         self._drain.set()
 
+        if self.status.state == "running" and not self.drained.is_set():
+            self.status.state = "finishing"
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
         pause_s = _FIRST_PAUSE_S
@@ -125,9 +128,9 @@ class ChainEngine:
     # ---------------------------------------------------------------------------------------------- a session
 
     async def _session(self) -> None:
-        self.status.state, self.status.detail = "connecting", ""
+        self.status.state = "connecting"  # why the last session ended can be read until this one connects
         async with EndpointPool(self.config.endpoints, self.config.chain_id, name=self.name) as node:
-            self.status.state = "loading"
+            self.status.state, self.status.detail = "loading", ""
             data_dir = self._shared.config.data_dir
             state = await ChainState.load(self.name, self.config, node, data_dir, self._progress)
             self._state = state
@@ -393,9 +396,15 @@ class ChainEngine:
 
 
 def _route(plan: Plan, state: ChainState) -> str:
-    tokens = state.market.tokens
-    names = [tokens[t].symbol if t in tokens and tokens[t].symbol else t[:8] for t in _path(plan)]
-    return " → ".join(str(name) for name in names)
+    return " → ".join(_token_name(token, state) for token in _path(plan))
+
+
+def _token_name(token: Address, state: ChainState) -> str:
+    """The wrapped native coin by the configuration, for its own name may be that of another chain's (WETH9)."""
+    if token == state.config.wrapped_native:
+        return _NATIVE
+    symbol = state.market.tokens[token].symbol if token in state.market.tokens else ""
+    return symbol if symbol and symbol.casefold() != _NATIVE else token[:8]
 
 
 def _path(plan: Plan) -> list[Address]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ouro.types import OutcomeKind
 
-RECENT_TRADES = 8
+RECENT_TRADES = 64
 LATENCY_WINDOW = 2_048
 
 
