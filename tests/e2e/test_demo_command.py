@@ -33,7 +33,12 @@ def test_two_at_once_from_folders_with_blanks(tmp_path: Path) -> None:
         for demo in (first, second):
             assert demo.wait() == 0, demo.stderr[-1_500:]
             figures = only_json(demo.stdout)
-            assert set(figures) == {"chains", "max_abs_reconciliation_difference_wei", "seconds"}
+            assert set(figures) == {
+                "chains",
+                "max_abs_reconciliation_difference_wei",
+                "balances_compared",
+                "seconds",
+            }
             assert set(figures["chains"]) == {"ethereum", "fantom"}
             for chain in figures["chains"].values():
                 assert set(chain) >= CHAIN_KEYS

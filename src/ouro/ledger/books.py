@@ -58,6 +58,16 @@ class Realised:
     net_native_wei: int
 
 
+@dataclass(frozen=True, slots=True)
+class LastReconciliation:
+    """The latest comparison of a chain's balances with the books; without balances it says nothing."""
+
+    block_number: int
+    max_abs_difference_wei: int
+    differences: list[dict[str, Any]]
+    balances_checked: int
+
+
 class Books:
     """Read access; safe from any thread. Times are unix milliseconds, ``session`` None means all sessions."""
 
@@ -227,12 +237,17 @@ class Books:
         ]
         return sorted(results, key=lambda item: item.at_ms)
 
-    def last_reconciliations(self, session: str | None = None) -> dict[str, tuple[int, int, list[dict[str, Any]]]]:
-        """By chain, the latest comparison: (block number, largest absolute difference, differences)."""
+    def last_reconciliations(self, session: str | None = None) -> dict[str, LastReconciliation]:
+        """By chain, the latest comparison."""
         table = schema.reconciliations
         query = _filtered(select(table), table, None, session).order_by(table.c.reconciliation_id)
         return {
-            row.chain: (row.block_number, row.max_abs_difference_wei, json.loads(row.differences_json))
+            row.chain: LastReconciliation(
+                row.block_number,
+                row.max_abs_difference_wei,
+                json.loads(row.differences_json),
+                row.balances_checked,
+            )
             for row in self._rows(query)
         }
 

@@ -69,7 +69,7 @@ def summary_view(figures: Mapping[str, Any]) -> RenderableType:
     table.add_row("net profit (USD)", *(_usd(chain["net_profit_usd"]) for chain in chains.values()))
     for stage in ("decided", "signed", "sent"):
         table.add_row(f"{stage}, p50 / p99 / max ms", *(_latency(c["latency_ms"][stage]) for c in chains.values()))
-    return Group(table, *_refusals(chains), _reconciliation(figures["max_abs_reconciliation_difference_wei"]))
+    return Group(table, *_refusals(chains), _reconciliation(figures))
 
 
 def coins(amount_wei: int, decimals: int = 18) -> str:
@@ -135,11 +135,14 @@ def _refusals(chains: Mapping[str, Any]) -> list[RenderableType]:
     return [table]
 
 
-def _reconciliation(difference_wei: int | None) -> Text:
+def _reconciliation(figures: Mapping[str, Any]) -> Text:
+    difference_wei, compared = figures["max_abs_reconciliation_difference_wei"], figures["balances_compared"]
     if difference_wei is None:
         return Text("books against chain: not compared", style="yellow")
+    if not compared:
+        return Text("books against chain: not compared (these books follow no balance on it)", style="dim")
     if difference_wei == 0:
-        return Text("books against chain: equal to the wei", style="green")
+        return Text(f"books against chain: equal to the wei ({compared} balances)", style="green")
     return Text(f"books against chain: they differ by up to {difference_wei} wei", style="bold red")
 
 
