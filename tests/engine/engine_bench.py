@@ -20,6 +20,7 @@ from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.trading import Clock, LiveTrader, PaperTrader
 from ouro.execution.lanes import PublicLane
+from ouro.execution.settlement import Ours
 from ouro.execution.submit import Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
@@ -159,7 +160,7 @@ class Bench:
             TransactionReader(self.node),
             books,
             cancel,
-            owned_accounts(self.config),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
             self.state.touched_in,
             self.state.is_canonical,
             self.config.finality_depth,

@@ -6,7 +6,7 @@ from typing import Any
 from ouro.chain.fees import FeeModel
 from ouro.config.model import ChainConfig
 from ouro.execution.planner import PlanContext
-from ouro.execution.settlement import TRANSFER_TOPIC
+from ouro.execution.settlement import TRANSFER_TOPIC, Ours
 from ouro.execution.swaplogs import V2_SWAP_TOPIC, V3_SWAP_TOPIC
 from ouro.types import (
     Address,
@@ -26,6 +26,7 @@ EXECUTOR, OWNER = "0x" + "ee" * 20, "0x" + "cc" * 20
 OPERATORS = ("0x" + "01" * 20, "0x" + "02" * 20, "0x" + "03" * 20)
 OWNED = frozenset((EXECUTOR, OWNER, *OPERATORS))
 WETH, DAI = "0x" + "aa" * 20, "0x" + "bb" * 20
+OURS = Ours(OWNED, frozenset((WETH,)))
 POOL_A, POOL_B, STRANGER = "0x" + "0a" * 20, "0x" + "0b" * 20, "0x" + "99" * 20
 FAMILIES = {POOL_A: "uniswap_v2", POOL_B: "uniswap_v3"}
 

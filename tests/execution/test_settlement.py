@@ -7,6 +7,7 @@ from execution_examples import (
     DAI,
     EXECUTOR,
     OPERATORS,
+    OURS,
     OWNED,
     OWNER,
     POOL_A,
@@ -27,6 +28,7 @@ from hypothesis import strategies as st
 
 from ouro.execution.settlement import (
     TRANSFER_TOPIC,
+    Ours,
     never_included,
     outcome_of,
     predicted_amounts,
@@ -51,7 +53,7 @@ LANDED_LOGS = (
 
 def test_a_landed_trade_brings_what_its_events_say() -> None:
     receipt = FakeReceipt(logs=LANDED_LOGS)
-    outcome = outcome_of(attempt(PLAN), PLAN, receipt, OWNED, {})
+    outcome = outcome_of(attempt(PLAN), PLAN, receipt, OURS, {})
     assert outcome.kind is OutcomeKind.LANDED
     assert outcome.reason == ""
     assert outcome.realised_profit_wei == GAIN
@@ -68,20 +70,20 @@ def test_a_landed_trade_brings_what_its_events_say() -> None:
 
 def test_what_was_predicted_is_compared_in_the_plans_order() -> None:
     turned = replace(PLAN, hops=PLAN.hops)
-    outcome = outcome_of(attempt(turned), turned, FakeReceipt(logs=tuple(reversed(LANDED_LOGS))), OWNED, {})
+    outcome = outcome_of(attempt(turned), turned, FakeReceipt(logs=tuple(reversed(LANDED_LOGS))), OURS, {})
     assert outcome.realised_amounts_wei == predicted_amounts(PLAN)
 
 
 def test_a_landed_cancel_costs_gas_and_brings_nothing() -> None:
     cancel = attempt(PLAN, kind=AttemptKind.CANCEL)
-    outcome = outcome_of(cancel, None, FakeReceipt(gas_used=21_000), OWNED, None)
+    outcome = outcome_of(cancel, None, FakeReceipt(gas_used=21_000), OURS, None)
     assert outcome.kind is OutcomeKind.LANDED
     assert outcome.gas_cost_wei == 21_000 * 3 * 10**9
     assert (outcome.realised_profit_wei, outcome.realised_amounts_wei, outcome.transfers) == (0, (), ())
 
 
 def test_a_landed_trade_whose_plan_is_lost_still_books_its_movements() -> None:
-    outcome = outcome_of(attempt(PLAN), None, FakeReceipt(logs=LANDED_LOGS), OWNED, {})
+    outcome = outcome_of(attempt(PLAN), None, FakeReceipt(logs=LANDED_LOGS), OURS, {})
     assert outcome.kind is OutcomeKind.LANDED
     assert len(outcome.transfers) == 3
     assert (outcome.realised_profit_wei, outcome.realised_amounts_wei) == (0, ())
@@ -113,7 +115,7 @@ def test_why_an_included_trade_failed(
 ) -> None:
     made = attempt(of or PLAN)
     receipt = FakeReceipt(status=0, block_number=block, tx_index=tx_index, logs=LANDED_LOGS)
-    outcome = outcome_of(made, of, receipt, OWNED, touched)
+    outcome = outcome_of(made, of, receipt, OURS, touched)
     assert outcome.kind is kind
     assert words_of_reason in outcome.reason
     # Whatever logs a node attaches to a failed transaction: nothing moved but gas.
@@ -123,7 +125,7 @@ def test_why_an_included_trade_failed(
 
 def test_a_failed_cancel_is_never_explained_away() -> None:
     cancel = attempt(PLAN, kind=AttemptKind.CANCEL, max_block_number=5)
-    outcome = outcome_of(cancel, None, FakeReceipt(status=0), OWNED, {POOL_A: 0})
+    outcome = outcome_of(cancel, None, FakeReceipt(status=0), OURS, {POOL_A: 0})
     assert outcome.kind is OutcomeKind.REVERTED
 
 
@@ -145,7 +147,7 @@ def test_profit_is_the_change_of_what_we_own_together(moves: list[tuple[str, str
         for who, sign in ((source, -1), (destination, 1)):
             if who in OWNED:
                 balances[token, who] += sign * amount
-    transfers = token_transfers([transfer(*move) for move in moves], OWNED)
+    transfers = token_transfers([transfer(*move) for move in moves], Ours(OWNED, frozenset((WETH, DAI))))
     for token in (WETH, DAI):
         assert realised_profit(token, transfers, OWNED) == sum(
             amount for (of, _), amount in balances.items() if of == token
@@ -179,7 +181,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_events_that_are_not_what_they_seem_are_passed_over(hostile: Log) -> None:
-    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(hostile, *LANDED_LOGS)), OWNED, {})
+    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(hostile, *LANDED_LOGS)), OURS, {})
     assert outcome.realised_profit_wei == GAIN
     assert len(outcome.transfers) == 3
     assert outcome.realised_amounts_wei == predicted_amounts(PLAN)
@@ -193,9 +195,9 @@ def test_events_that_are_not_what_they_seem_are_passed_over(hostile: Log) -> Non
     ],
 )
 def test_amounts_are_only_claimed_when_each_pool_swapped_exactly_once(extra: Log) -> None:
-    landed = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(*LANDED_LOGS, extra)), OWNED, {})
+    landed = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(*LANDED_LOGS, extra)), OURS, {})
     assert landed.realised_amounts_wei == ()
-    missing = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=LANDED_LOGS[:4]), OWNED, {})
+    missing = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=LANDED_LOGS[:4]), OURS, {})
     assert missing.realised_amounts_wei == ()
 
 
@@ -204,12 +206,19 @@ def test_a_swap_event_of_a_stranger_or_the_wrong_way_round_says_nothing_of_ours(
     backwards = v2_swap(POOL_A, (0, 5), (4, 0))
     v3_backwards = v3_swap(POOL_B, 5, -4)
     logs = (stranger, backwards, v3_backwards, *LANDED_LOGS)
-    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=logs), OWNED, {})
+    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=logs), OURS, {})
     assert outcome.realised_amounts_wei == predicted_amounts(PLAN)
 
 
 @given(st.lists(st.integers(0, 2**256 - 1), max_size=7), st.sampled_from([V2_SWAP_TOPIC, V3_SWAP_TOPIC]))
 def test_any_numbers_in_events_are_taken_as_they_are_or_not_at_all(values: list[int], topic: str) -> None:
     hostile = (log(POOL_A, (topic,), words(*values)), log(POOL_B, (topic,), words(*values)))
-    amounts = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=hostile), OWNED, {}).realised_amounts_wei
+    amounts = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=hostile), OURS, {}).realised_amounts_wei
     assert all(0 < amount < 1 << 255 for amount in amounts)
+
+
+def test_a_token_on_the_way_may_log_what_it_likes_and_nothing_is_booked() -> None:
+    lies = tuple(transfer(DAI, STRANGER, OWNER, 2**256 - 1) for _ in range(9))
+    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(*LANDED_LOGS, *lies)), OURS, {})
+    assert outcome.realised_profit_wei == GAIN
+    assert {entry.token for entry in balance_entries(outcome, OPERATORS[0], OWNED)} == {None, WETH}

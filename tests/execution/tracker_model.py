@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
-from execution_examples import OPERATORS, OWNED, FakeReceipt, attempt, plan
+from execution_examples import OPERATORS, OURS, FakeReceipt, attempt, plan
 
 from ouro.chain.accounts import NonceBook
 from ouro.engine.recovery import recover
@@ -185,7 +185,7 @@ class Follower:
 
     def _new_tracker(self) -> Tracker:
         return Tracker(
-            NodeView(self), self.books, self._cancel, OWNED, lambda _n: {}, self._is_canonical, FINALITY, RING
+            NodeView(self), self.books, self._cancel, OURS, lambda _n: {}, self._is_canonical, FINALITY, RING
         )
 
     # ------------------------------------------------------------------------------------- as the tracker's node

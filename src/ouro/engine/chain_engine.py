@@ -27,6 +27,7 @@ from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
 from ouro.engine.upkeep import Upkeep
 from ouro.execution.lanes import Handover, PublicLane
 from ouro.execution.preflight import Preflight
+from ouro.execution.settlement import Ours
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted, Submitter
 from ouro.execution.tracker import Tracker
@@ -56,8 +57,8 @@ log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _BOOKED_KEPT = 4_096
-
 _NATIVE = "native"
+
 
 class SessionOver(Exception):  # noqa: N818 - an event, not an error
     """This session's state can't be continued; the text says why."""
@@ -101,9 +102,9 @@ class ChainEngine:
     def stop_deciding(self) -> None:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
         self._drain.set()
-
         if self.status.state == "running" and not self.drained.is_set():
             self.status.state = "finishing"
+
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
         pause_s = _FIRST_PAUSE_S
@@ -174,7 +175,7 @@ class ChainEngine:
             TransactionReader(node),
             books,
             cancel,
-            owned_accounts(self.config),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
             state.touched_in,
             state.is_canonical,
             self.config.finality_depth,

@@ -112,7 +112,7 @@ class ChainState:
                 block.touched.setdefault(entry.address, entry.tx_index)
         self.recent.append(block)
         self.touched.update(result.touched.tolist())
-        self.freshness.seen(update.received_ns)
+        self.freshness.seen(update.received_ns, update.timestamp)
         return result
 
     def rollback(self, event: Rollback) -> None:

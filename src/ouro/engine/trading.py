@@ -25,6 +25,7 @@ from ouro.hashing import keccak
 from ouro.ledger.errors import LedgerError
 from ouro.risk.approved import Approved
 from ouro.types import (
+    PAPER_LANE,
     Address,
     Attempt,
     AttemptKind,
@@ -238,7 +239,7 @@ class LiveTrader:
 class PaperTrader:
     """Executes on paper: the plan runs on the state after the next real block, and that is its outcome."""
 
-    lane = "paper"
+    lane = PAPER_LANE
 
     def __init__(self, state: ChainState, books: ChainBooks, refuse: RefusalSink) -> None:
         assert state.shadow is not None

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ouro.execution.settlement import PoolsTouched, ReceiptView, never_included, outcome_of
+from ouro.execution.settlement import Ours, PoolsTouched, ReceiptView, never_included, outcome_of
 from ouro.types import Address, Attempt, AttemptKind, BlockUpdate, Hash, Outcome, OutcomeKind, Plan, Rollback
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Tracker:
         reader: ChainReader,
         books: Books,
         cancel: Canceller,
-        owned: frozenset[Address],
+        ours: Ours,
         touched_in: Callable[[int], PoolsTouched | None],
         is_canonical: Callable[[int, Hash], bool],
         finality_depth: int,
@@ -91,7 +91,7 @@ class Tracker:
         self._reader = reader
         self._books = books
         self._cancel = cancel
-        self._owned = owned
+        self._ours = ours
         self._touched_in = touched_in
         self._finality_depth = finality_depth
         self._forget_depth = forget_depth
@@ -170,7 +170,7 @@ class Tracker:
 
     def _include(self, tracked: Tracked, receipt: ReceiptView, settled: Settled) -> None:
         touched = self._touched_in(receipt.block_number)
-        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._owned, touched)
+        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._ours, touched)
         tracked.receipt = receipt
         self._finish(tracked, outcome, settled)
         for other in self._rivals_for_nonce(tracked):

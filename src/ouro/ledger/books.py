@@ -23,7 +23,7 @@ from ouro.ledger.records import (
     outcome_from_row,
     plan_from_json,
 )
-from ouro.types import Address, Outcome, Plan
+from ouro.types import PAPER_LANE, Address, Outcome, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +226,16 @@ class Books:
             values.frombytes(bytes(row.decided_us))
         return values
 
-    def realised(self, since_ms: int) -> list[Realised]:
-        """Net results booked since, oldest first: what the daily loss limit starts from after a restart."""
-        records = [r for r in self.attempts(booked_since_ms=since_ms) if (r.outcome_at_ms or 0) >= since_ms]
+    def realised(self, since_ms: int, *, paper: bool = False) -> list[Realised]:
+        """Net results booked since, oldest first: what the daily loss limit starts from after a restart.
+
+        Real results, or those of ``paper``; one is no allowance for the other.
+        """
+        records = [
+            record
+            for record in self.attempts(booked_since_ms=since_ms)
+            if (record.outcome_at_ms or 0) >= since_ms and (record.attempt.lane == PAPER_LANE) == paper
+        ]
         results = [
             Realised(
                 record.attempt.chain, record.attempt.attempt_id, record.outcome_at_ms or 0, net_native_wei(record)

@@ -27,6 +27,7 @@ from ouro.ledger.books import Books
 from ouro.ledger.errors import LedgerError
 from ouro.ledger.report import summary
 from ouro.signer.keys import write_keystore
+from ouro.testnet.node import anvil_path
 from ouro.testnet.process import die_with_parent, end, spawn
 from ouro.testnet.testnet import ChainOptions, Testnet
 from ouro.types import Mode
@@ -36,14 +37,25 @@ _RESTARTS = 50
 _OPERATORS = 6
 _COIN = 10**18
 _LIMITS = {
-    "ethereum": RiskConfig(max_notional_wei=500 * _COIN, max_gas_cost_wei=_COIN, max_daily_loss_wei=10 * _COIN),
+    "ethereum": RiskConfig(
+        max_notional_wei=500 * _COIN,
+        max_gas_cost_wei=_COIN,
+        max_daily_loss_wei=10 * _COIN,
+        max_wasted_gas_per_hour_wei=5 * _COIN,
+    ),
     "fantom": RiskConfig(
-        max_notional_wei=2_000_000 * _COIN, max_gas_cost_wei=100 * _COIN, max_daily_loss_wei=2_000 * _COIN
+        max_notional_wei=2_000_000 * _COIN,
+        max_gas_cost_wei=100 * _COIN,
+        max_daily_loss_wei=2_000 * _COIN,
+        max_wasted_gas_per_hour_wei=1_000 * _COIN,
     ),
 }
 """Limits in native coins of about 1,800 and 0.3 USD: what the recorded reserves were worth."""
 
 _POLL_S = 0.1
+_NORMAL_SCREEN = "\x1b[?1049l\x1b[?25h"
+"""Away from the second screen, and the cursor is seen."""
+
 _DRAIN_GRACE_S = 90.0
 """Longer than the engine gives itself (``ouro.engine.runner.DRAIN_TIMEOUT_S``)."""
 
@@ -293,16 +305,26 @@ class Demo:
                 ending_at = time.monotonic()
                 process.terminate()
             if ending_at is not None and time.monotonic() - ending_at > _DRAIN_GRACE_S:
-                self.say("the engine does not end and is killed")
                 process.kill()
+                process.wait()
+                self._leave_screen()
+                self.say("the engine does not end and is killed")
             elif any(
                 child.process is not None and child.process.poll() is not None
                 for child in self._children.values()
                 if ending_at is None or child is not engine
             ):
+                if code is not None:
+                    self._leave_screen()
                 self.say("a process died and is started again")
                 self._ensure()
             time.sleep(_POLL_S)
+
+    def _leave_screen(self) -> None:
+        """Put the terminal right after an engine that was killed while it drew on it."""
+        if self.view is not None and self.view.isatty():
+            self.view.write(_NORMAL_SCREEN)
+            self.view.flush()
 
     def _last_words(self, name: str) -> str:
         path = self.work_dir / name
@@ -314,13 +336,17 @@ class Demo:
         try:
             for name in ("engine", "signer"):
                 child = self._children.get(name)
-                if child is not None and child.process is not None:
-                    end(child.process, grace_s=5.0)
+                if child is None or child.process is None or child.process.poll() is not None:
+                    continue
+                if end(child.process, grace_s=5.0) < 0 and name == "engine":
+                    self._leave_screen()
         finally:
             for child in self._children.values():
                 if child.process is not None and child.process.poll() is None:
                     child.process.kill()
                     child.process.wait()
+                    if child.name == "engine":
+                        self._leave_screen()
             if self._testnet is not None:
                 self._testnet.stop()
 
@@ -331,6 +357,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | N
     ``view`` is where the engine may draw. Without ``work_dir`` everything happens in a temporary folder that is
     removed afterwards, unless something failed. Raises ``DemoError`` and the testnet's errors.
     """
+    anvil_path()  # before there is a folder to tidy up
     if options.work_dir is not None:
         work_dir = options.work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -342,7 +369,10 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | N
     try:
         figures = demo.run()
     except Exception:
-        say(f"logs are kept in {work_dir}")
+        if any(path.stat().st_size for path in work_dir.rglob("*.log")):
+            say(f"logs are kept in {work_dir}")
+        else:
+            shutil.rmtree(work_dir, ignore_errors=True)
         raise
     except BaseException:
         shutil.rmtree(work_dir, ignore_errors=True)
