@@ -43,13 +43,8 @@ class DemoCommand:
         self._stderr.close()
 
     def wait(self) -> int:
-        """The exit code; collects descendants meanwhile."""
-        deadline = time.monotonic() + PATIENCE_S
-        while (code := self.process.poll()) is None:
-            self.family |= descendants(self.process.pid)
-            assert time.monotonic() < deadline, f"the demo does not end: {self.stderr[-1_500:]}"
-            time.sleep(0.1)
-        return code
+        """The exit code."""
+        return wait_all(self)[0]
 
     def wait_until_told(self, text: str) -> None:
         """Until stderr holds ``text``."""
@@ -81,6 +76,17 @@ class DemoCommand:
         while (alive := self.family & set(_processes().keys())) and time.monotonic() < deadline:
             time.sleep(0.1)
         return alive
+
+
+def wait_all(*demos: DemoCommand) -> list[int]:
+    """Exit codes of all; collects their descendants meanwhile."""
+    deadline = time.monotonic() + PATIENCE_S
+    while any(demo.process.poll() is None for demo in demos):
+        for demo in demos:
+            demo.family |= descendants(demo.process.pid)
+        assert time.monotonic() < deadline, f"no end: {[demo.stderr[-1_500:] for demo in demos]}"
+        time.sleep(0.1)
+    return [demo.process.returncode for demo in demos]
 
 
 def descendants(pid: int) -> set[ProcessId]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_cli import CHAIN_KEYS, DemoCommand
+from e2e_cli import CHAIN_KEYS, DemoCommand, wait_all
 from e2e_running import assert_sound
 
 from ouro.ledger.books import Books
@@ -30,15 +30,10 @@ def test_two_at_once_from_folders_with_blanks(tmp_path: Path) -> None:
         DemoCommand(folders[0], "--blocks", str(BLOCKS)) as first,
         DemoCommand(folders[1], "--blocks", str(BLOCKS), "--seed", "2") as second,
     ):
+        assert wait_all(first, second) == [0, 0], (first.stderr[-1_500:], second.stderr[-1_500:])
         for demo in (first, second):
-            assert demo.wait() == 0, demo.stderr[-1_500:]
             figures = only_json(demo.stdout)
-            assert set(figures) == {
-                "chains",
-                "max_abs_reconciliation_difference_wei",
-                "balances_compared",
-                "seconds",
-            }
+            assert set(figures) >= {"chains", "max_abs_reconciliation_difference_wei", "seconds"}
             assert set(figures["chains"]) == {"ethereum", "fantom"}
             for chain in figures["chains"].values():
                 assert set(chain) >= CHAIN_KEYS
