@@ -76,7 +76,7 @@ class Bench:
         feed = BlockFeed(
             "ethereum",
             node,
-            state.market.topics,
+            state.topics,
             config.reorg_ring_depth,
             start=(state.head_number, state.head_hash),
         )
@@ -153,8 +153,8 @@ class Bench:
             lane,
         )
 
-        async def cancel(attempt: Attempt, head: BlockUpdate) -> Attempt | None:
-            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head))
+        async def cancel(attempt: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
+            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head), known=known)
 
         tracker = Tracker(
             TransactionReader(self.node),

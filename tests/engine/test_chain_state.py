@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from decide_once import plans_of
 from engine_bench import Bench
+from eth_account import Account
 
 from ouro.chain.errors import MalformedAnswer, TransportError
 from ouro.config.load import config_to_toml
@@ -18,11 +19,13 @@ from ouro.engine.bookkeeping import owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import decide
 from ouro.engine.upkeep import REPAIR_EVERY_BLOCKS, Upkeep
+from ouro.execution.contract import pause
+from ouro.execution.preflight import Preflight
 from ouro.market.snapshot import snapshot_path
 from ouro.market.upkeep import save_market
 from ouro.testnet.abi import call_data
 from ouro.testnet.testnet import LocalChain
-from ouro.types import BlockUpdate, Mode, Plan
+from ouro.types import BlockContext, BlockUpdate, Mode, Plan
 
 pytestmark = pytest.mark.node
 
@@ -180,3 +183,28 @@ async def test_a_start_token_without_code_is_named(bench: Bench) -> None:
     await record_openings("ethereum", bench.config, bench.ledger, bench.node, update.number, (nobody,))
     bench.ledger.flush()
     assert nobody not in {opening.token for opening in bench.ledger.books.openings("ethereum")}
+
+
+async def test_a_paused_executor_is_noticed_before_anything_reverts(bench: Bench) -> None:
+    """The owner pauses: the block that says so is not traded on, and afterwards pre-flight refuses."""
+    update = await bench.mine()
+    plan = bench.decide(update).plans[0]
+    assert bench.state.shadow is not None
+    preflight, operator = Preflight(bench.state.shadow), bench.config.operators[0]
+    assert preflight.run(plan.calldata, operator, bench.state.market.context, plan.hops).ok
+
+    assert bench.config.executor is not None
+    owner = Account.from_key(bench.chain.owner_key)
+    snapshot = await bench.node.call("evm_snapshot", [])
+    with bench.chain.node.client() as client:
+        client.call("anvil_impersonateAccount", owner.address)
+        pause_tx = {"from": owner.address, "to": bench.config.executor, "data": "0x" + pause().hex()}
+        client.call("eth_sendTransaction", pause_tx)
+    await bench.mine()
+    assert bench.state.executor_stirred
+    await Upkeep(bench.state, bench.node, bench.folder / "data").tend()
+    assert not bench.state.executor_stirred
+    context = BlockContext(plan.max_block_number, bench.state.market.context.timestamp, 0)
+    result = preflight.run(plan.calldata, operator, context, plan.hops)
+    assert (result.ok, result.revert_reason) == (False, "IsPaused")
+    await bench.node.call("evm_revert", [snapshot])

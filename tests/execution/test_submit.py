@@ -366,7 +366,9 @@ async def test_a_burnt_nonce_is_cleared_whatever_its_lost_bytes_offered(bench: B
     """Only the signer knows of the bid, and it is far above what the market asks."""
 
     class Broken(ChainBooks):
-        async def attempt(self, *_: Any) -> None:
+        async def attempt(
+            self, attempt: Attempt, plan: Plan | None, decided_us: int | None, signed_us: int
+        ) -> None:
             raise LedgerError("disk full")
 
     journal = Broken(bench.shared.chain, bench.ledger, lambda *_: None, on_chain=True)

@@ -233,7 +233,8 @@ class Follower:
         self.tracker.add(made, trade)
         self.world.arrive(made, at_node=at_node, anywhere=anywhere)
 
-    async def _cancel(self, stuck: Attempt, head: BlockUpdate) -> Attempt | None:
+    async def _cancel(self, stuck: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
+        del known  # a fresh cancel is always right, only dearer
         self._race()
         if not self.signer_answers:
             return None
@@ -298,7 +299,9 @@ class Follower:
         self.tracker = self._new_tracker()
         base = self.view[0].number
         node, books, submitter = NodeWire(self), cast("Any", self.books), cast("Any", self)
-        asyncio.run(recover("ethereum", node, books, books, self.tracker, self.nonces, submitter, base, RING))
+        asyncio.run(
+            recover("ethereum", node, books, books, self.tracker, self.nonces, submitter, base, RING, may_send=True)
+        )
 
     async def resend(self, sent: Attempt) -> None:
         """The submitter's part of recovery: the same bytes again."""

@@ -136,7 +136,7 @@ class ChainEngine:
             state = await ChainState.load(self.name, self.config, node, data_dir, self._progress)
             self._state = state
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
-            topics = state.market.topics
+            topics = state.topics
             feed = BlockFeed(
                 self.name,
                 node,
@@ -168,8 +168,8 @@ class ChainEngine:
         lane = PublicLane(node, RpcError)
         submitter = Submitter(self.name, self.config, self._shared.signer, books, lane)
 
-        async def cancel(attempt: Attempt, head: BlockUpdate) -> Attempt | None:
-            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head))
+        async def cancel(attempt: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
+            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head), known=known)
 
         tracker = Tracker(
             TransactionReader(node),
@@ -192,6 +192,7 @@ class ChainEngine:
             submitter,
             state.head_number,
             self.config.reorg_ring_depth,
+            may_send=not self._shared.config.risk.kill_file.exists(),
         )
         for attempt in tracker.open_attempts:
             self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
@@ -249,7 +250,7 @@ class ChainEngine:
             trader.applied(update)
         decision, decided_us = Decision(), None
         # A newer block is waiting: what this one changed is decided with that one.
-        if not superseded and self._may_decide(update):
+        if not superseded and self._may_decide(update) and not state.executor_stirred:
             decision, decided_us = await self._decide(update, state, trader)
         self._count(update, state, decision, decided_us)
         self._latest = update

@@ -22,7 +22,7 @@ from ouro.execution.submit import Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.records import AttemptRecord
-from ouro.types import Address, OutcomeKind
+from ouro.types import Address, Attempt, OutcomeKind
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +48,12 @@ async def recover(
     submitter: Submitter,
     head_number: int,
     watch_depth: int,
+    may_send: bool,
 ) -> Recovered:
     """Bring tracker and nonces to where the journal and the chain are. Raises chain errors and ``LedgerError``.
 
-    ``head_number`` is the block that the state was read at, below the chain's newest.
+    ``head_number`` is the block that the state was read at, below the chain's newest. Without ``may_send`` (kill
+    file) nothing is sent again.
     """
     found = Recovered()
     newest = max(head_number, await _newest_block(node))
@@ -62,11 +64,11 @@ async def recover(
     known = await TransactionReader(node).knows([record.attempt.tx_hash for record in records]) if records else []
     for record, is_known in zip(records, known, strict=True):
         attempt = record.attempt
-        nonces.restore(attempt.operator, attempt.nonce)
+        _restore(nonces, attempt)
         tracker.add(attempt, record.plan)
         found.open_attempts += 1
         # Too late for its block it could only revert, and pay for that.
-        if not is_known and attempt.max_block_number > newest:
+        if not is_known and attempt.max_block_number > newest and may_send:
             await submitter.resend(attempt)
             found.resent += 1
     await _watch_recent(chain, node, ledger, books, tracker, nonces, head_number - watch_depth, newest, found)
@@ -117,11 +119,19 @@ async def _watch_recent(
                 if loser.outcome is not None:
                     tracker.add_replaced(loser.attempt, loser.plan, loser.outcome.kind, receipt.block_number)
             continue
-        nonces.restore(attempt.operator, attempt.nonce)
+        _restore(nonces, attempt)
         for gone in (record, *losers):
             books.reversed(gone.attempt, "its block was orphaned while nobody watched")
             tracker.add(gone.attempt, gone.plan)
             found.orphaned += 1
+
+
+def _restore(nonces: NonceBook, attempt: Attempt) -> None:
+    if attempt.operator in nonces.operators:
+        nonces.restore(attempt.operator, attempt.nonce)
+    else:
+        # Its outcome is followed all the same; its nonce is nobody's concern here any more.
+        log.warning("operator_gone", operator=attempt.operator, attempt=attempt.attempt_id)
 
 
 async def _newest_block(node: Caller) -> int:

@@ -205,7 +205,12 @@ class LiveTrader:
             self._take_over(self._tracker.on_rollback(event))
             # Their logs may have freed these accounts before a receipt was asked for.
             for attempt in self._tracker.open_attempts:
-                self._nonces.reopened(attempt.operator, attempt.nonce)
+                self._reopen_nonce(attempt)
+
+    def _reopen_nonce(self, attempt: Attempt) -> None:
+        # An operator may have been taken out of the configuration while its transaction was under way.
+        if attempt.operator in self._nonces.operators:
+            self._nonces.reopened(attempt.operator, attempt.nonce)
 
     def unfinal(self, head: int) -> int:
         """See ``Trader.unfinal``."""
@@ -213,12 +218,14 @@ class LiveTrader:
 
     def _take_over(self, settled: Settled) -> None:
         for attempt in settled.reopened:
-            self._nonces.reopened(attempt.operator, attempt.nonce)
+            self._reopen_nonce(attempt)
             plan = self._tracker.plan_of(attempt.attempt_id)
             if plan is not None:
                 self._under_way[attempt.attempt_id] = (attempt, plan)
         for attempt, outcome in settled.outcomes:
             self._under_way.pop(attempt.attempt_id, None)
+            if attempt.operator not in self._nonces.operators:
+                continue
             if outcome.block_number is not None or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
                 self._nonces.confirmed(attempt.operator, attempt.nonce)
 

@@ -125,11 +125,16 @@ class Submitter:
         """Hand the same bytes over again (recovery, reorg)."""
         return await self._hand_over(attempt)
 
-    async def cancel(self, stuck: Attempt, head_number: int, fee: FeeBid) -> Attempt | None:
+    async def cancel(self, stuck: Attempt, head_number: int, fee: FeeBid, *, known: bool = True) -> Attempt | None:
         """Take ``stuck``'s nonce back with an empty transaction that outbids it; None if that can't be done now.
 
+        A cancel that the node does not know (``known`` False: refused for want of funds, or forgotten) is handed
+        over again as it is: bidding against nobody would only climb to the signer's cap.
         ``fee`` is what a fresh transaction would offer; the cancel offers at least an eighth more than ``stuck``.
         """
+        unknown_cancel = stuck.kind is AttemptKind.CANCEL and not known
+        if unknown_cancel and await self._hand_over(stuck) is not Handover.UNDERPRICED:
+            return None
         return await self._empty(stuck, head_number, _outbid(fee_of(stuck.raw_tx), fee), stuck.attempt_id)
 
     async def clear_nonce(self, lease: NonceLease, head_number: int, fee: FeeBid) -> Attempt | None:

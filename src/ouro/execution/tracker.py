@@ -37,8 +37,9 @@ class Books(Protocol):
     def reversed(self, attempt: Attempt, reason: str) -> None: ...
 
 
-Canceller = Callable[[Attempt, BlockUpdate], Any]
-"""Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None."""
+Canceller = Callable[[Attempt, BlockUpdate, bool], Any]
+"""Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None. The flag says
+whether the node knows the attempt: what it doesn't know needs no outbidding."""
 
 
 @dataclass(slots=True)
@@ -251,10 +252,10 @@ class Tracker:
 
     async def _take_back(self, tracked: Tracked, head: BlockUpdate) -> None:
         newest = max(
-            (t.attempt for t in self._rivals_for_nonce(tracked)),
-            key=lambda attempt: (attempt.kind is AttemptKind.CANCEL, attempt.max_block_number),
+            self._rivals_for_nonce(tracked),
+            key=lambda t: (t.attempt.kind is AttemptKind.CANCEL, t.attempt.max_block_number),
         )
-        cancel = await self._cancel(newest, head)
+        cancel = await self._cancel(newest.attempt, head, not newest.forgotten)
         if cancel is not None:
             self.add(cancel, None)
 
