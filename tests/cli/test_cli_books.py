@@ -50,11 +50,38 @@ def test_reconcile_agrees_to_the_wei_and_notices_a_single_one(ouro: Ouro, traded
     assert "largest difference 1 wei" in said.out
 
 
+def test_reconcile_for_machines(ouro: Ouro, traded: Traded) -> None:
+    said = ouro("reconcile", "--config", traded.file, "--json")
+    assert said.code == 0, said.out
+    chain = json.loads(said.out)["chains"]["ethereum"]
+    assert chain["balances_compared"] > 0
+    assert (chain["max_abs_difference_wei"], chain["differences"]) == (0, [])
+    operator = traded.config.chains["ethereum"].operators[0]
+    with traded.chain.node.client() as client:
+        balance = client.balance(operator)
+        client.call("anvil_setBalance", operator, hex(balance + 7))
+        try:
+            said = ouro("reconcile", "--config", traded.file, "--json")
+        finally:
+            client.call("anvil_setBalance", operator, hex(balance))
+    assert said.code == 1
+    chain = json.loads(said.out)["chains"]["ethereum"]
+    assert chain["max_abs_difference_wei"] == 7
+    [difference] = chain["differences"]
+    assert (difference["account"], difference["token"]) == (operator, None)
+    assert difference["actual_wei"] - difference["expected_wei"] == 7
+
+
 def test_doctor_finds_the_copy_exact(ouro: Ouro, traded: Traded) -> None:
     said = ouro("doctor", "--config", traded.file, "--blocks", "1")
     assert said.code == 0, said.out
     assert "0 differ from calls" in said.out.splitlines()[-1]
     assert said.err == ""
+    said = ouro("doctor", "--config", traded.file, "--blocks", "0", "--json")
+    assert (said.code, said.err) == (0, "")
+    chain = json.loads(said.out)["chains"]["ethereum"]
+    assert chain["pools"] > 0
+    assert (chain["differences"], chain["problem"]) == ([], "")
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["reconcile"]], ids=lambda command: command[0])

@@ -1,5 +1,6 @@
 """What a person did wrong, or what is not there: one line that names it, exit code 2, never a traceback."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -107,8 +108,30 @@ def test_a_chain_that_is_not_configured(ouro: Ouro, command: list[str], config: 
 def test_a_session_that_is_not_in_the_books(ouro: Ouro, config: Path) -> None:
     Ledger.open(f"sqlite:///{config.parent / 'ledger.db'}").close()
     assert "'yesterday'" in problem(ouro("report", "--config", config, "--session", "yesterday"))
+    assert "it has none yet" in problem(ouro("report", "--config", config, "--session", "yesterday"))
     # Empty books are no error.
     assert ouro("report", "--config", config).code == 0
+
+
+def test_a_wrong_session_names_the_latest(ouro: Ouro, config: Path) -> None:
+    now = [0]
+    for number in range(7):
+        ledger = Ledger.open(f"sqlite:///{config.parent / 'ledger.db'}", clock_ms=lambda: now[0])
+        ledger.start_session(mode="paper", config_hash="c", code_version="v", session_id=f"run-{number}")
+        ledger.close()
+        now[0] += 1_000
+    line = problem(ouro("report", "--config", config, "--session", "yesterday"))
+    assert "the latest are run-6 (paper, 1970-01-01 00:00:06 UTC), run-5" in line
+    assert "run-1" not in line
+    assert ouro("report", "--config", config, "--session", "run-0").code == 0
+
+
+def test_a_wrong_state_or_chain_names_the_right_ones(ouro: Ouro, config: Path) -> None:
+    said = ouro("ledger", "--config", config, "--state", "bogus")
+    assert said.code == 2
+    assert all(state in said.err for state in ("bogus", "journaled", "sent", "final"))
+    [name] = load_config(config, {}).chains
+    assert f"it has {name}" in problem(ouro("ledger", "--config", config, "--chain", "mars"))
 
 
 def test_no_anvil(ouro: Ouro, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,6 +140,30 @@ def test_no_anvil(ouro: Ouro, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert (said.code, said.out) == (2, "")
     assert said.err.strip().splitlines()[-1].startswith("ouro: OURO_ANVIL names")
     assert str(tmp_path / "no anvil") in said.err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_no_anvil_leaves_no_folder(ouro: Ouro, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OURO_ANVIL", str(tmp_path / "no anvil"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = ouro("demo", "--json")
+    assert (said.code, said.out) == (2, "")
+    assert "logs are kept" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_without_logs_leaves_no_folder(
+    ouro: Ouro, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    anvil = tmp_path / "anvil"
+    anvil.write_text("no program")
+    monkeypatch.setenv("OURO_ANVIL", str(anvil))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    said = ouro("demo", "--json")
+    assert said.code == 2
+    assert "logs are kept" not in said.err
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_work_dir_that_holds_an_earlier_demo(ouro: Ouro, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from cli_bench import Ouro
@@ -14,6 +15,11 @@ def test_help_names_every_command(ouro: Ouro) -> None:
     said = ouro("--help")
     assert said.code == 0
     assert all(command in said.out for command in COMMANDS)
+
+
+def test_version(ouro: Ouro) -> None:
+    said = ouro("--version")
+    assert (said.code, said.out, said.err) == (0, f"ouro {version('ouro')}\n", "")
 
 
 @pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["config", "check"]])

@@ -75,15 +75,14 @@ def plain_line(status: ChainStatus) -> str:
 
 
 def _wide_table(statuses: Sequence[ChainStatus], now_ns: int) -> Table:
-    table = _table("chain", "block", "fresh", "pools", "cycles", "outcomes", "net", "decided", "sent")
+    table = _table("chain", "block", "pools", "cycles", "outcomes", "net", "decided", "sent")
     for status in statuses:
         table.add_row(
             Text(f"{status.chain}\n{status.state}"),
-            _number(status.block_number),
-            _freshness(status, now_ns),
+            _block_cell(status, now_ns),
             f"{status.pools}",
             f"{status.cycles}",
-            _outcome_cell(status, "\n"),
+            _outcome_cell(status),
             _native(status.net_wei),
             _quantiles(status.decided.quantile(0.5), status.decided.quantile(0.99)),
             _quantiles(status.sent.quantile(0.5), status.sent.quantile(0.99)),
@@ -94,11 +93,10 @@ def _wide_table(statuses: Sequence[ChainStatus], now_ns: int) -> Table:
 def _short_table(statuses: Sequence[ChainStatus], now_ns: int) -> Table:
     table = _table("chain", "block", "outcomes", "net", "sent")
     for status in statuses:
-        block = Text(f"{_number(status.block_number)}\n").append_text(_freshness(status, now_ns))
         table.add_row(
             Text(f"{status.chain}\n{status.state}"),
-            block,
-            _outcome_cell(status, "\n"),
+            _block_cell(status, now_ns),
+            _outcome_cell(status),
             _native(status.net_wei),
             _quantiles(status.sent.quantile(0.5), status.sent.quantile(0.99)),
         )
@@ -159,14 +157,15 @@ def _state(status: ChainStatus) -> str:
     return f"{status.state} ({status.detail})"
 
 
-def _freshness(status: ChainStatus, now_ns: int) -> Text:
+def _block_cell(status: ChainStatus, now_ns: int) -> Text:
     age = "" if status.last_block_ns is None else f" {max(0, now_ns - status.last_block_ns) / 1e9:.1f} s"
-    return Text(status.freshness + age, style=_FRESHNESS_STYLE.get(status.freshness, ""))
+    style = _FRESHNESS_STYLE.get(status.freshness, "")
+    return Text(f"{_number(status.block_number)}\n").append(status.freshness + age, style=style)
 
 
-def _outcome_cell(status: ChainStatus, separator: str) -> Text:
+def _outcome_cell(status: ChainStatus) -> Text:
     parts = [Text(f"{kind} {count}", style=_KIND_STYLE.get(kind, "")) for kind, count in _outcomes(status)]
-    return Text(separator).join(parts)
+    return Text("\n").join(parts)
 
 
 def _outcomes(status: ChainStatus) -> list[tuple[str, int]]:
