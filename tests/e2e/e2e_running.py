@@ -5,17 +5,20 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import orjson
 from e2e_audit import audit
 
 from ouro.ledger.books import Books
 from ouro.ledger.records import AttemptRecord
 from ouro.testnet.client import TRANSPORT_ERRORS
 from ouro.testnet.demo import Demo, DemoOptions
+from ouro.testnet.node import AnvilNode
 from ouro.types import Mode, OutcomeKind
 
 PATIENCE_S = 120.0
@@ -157,6 +160,18 @@ class Running:
         wanted = self.head(chain) + count
         self.wait(f"block {wanted} of {chain}", lambda: self.head(chain) >= wanted)
 
+    def crash_node(self, chain: str) -> AnvilNode:
+        """SIGKILL of a chain's node; ``start`` brings it back some blocks behind.
+
+        anvil writes accounts and blocks of its regular state one after the other, and a block mined in between
+        leaves accounts that no block explains: a chain that can't exist. Only a state that is one is kept.
+        """
+        node = self.demo.testnet.chains[chain].node
+        whole = self.wait(f"a state of {chain} that is whole", lambda: _whole_state(node.state_path))
+        node.kill()
+        node.state_path.write_bytes(whole)
+        return node
+
     def pid(self, name: str) -> int:
         """Of ``engine`` or ``signer``."""
         path = self.demo.work_dir / "processes.json"
@@ -173,6 +188,18 @@ class Running:
         """For messages."""
         path = self.demo.work_dir / "engine.log"
         return path.read_text(errors="replace")[-1_500:] if path.exists() else "(no engine.log)"
+
+
+def _whole_state(path: Path) -> bytes | None:
+    """What the file holds, if every sender's nonce is the number of its transactions in blocks."""
+    content = path.read_bytes() if path.exists() else b""
+    try:
+        state = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    mined = Counter(entry["info"]["from"].lower() for entry in state["transactions"])
+    nonces = {account.lower(): int(str(facts["nonce"]), 0) for account, facts in state["accounts"].items()}
+    return content if all(nonces[sender] == count for sender, count in mined.items()) else None
 
 
 def assert_sound(figures: dict[str, Any], *, success: bool = True, paper: bool = False) -> None:

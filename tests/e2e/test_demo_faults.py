@@ -15,8 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.node, pytest.mark.timeout(400)]
 def test_node_killed_and_restarted(work_dir: Path) -> None:
     with Running(work_dir, DemoOptions(blocks=None, state_interval_s=1)) as run:
         run.wait_landed("ethereum", 2)
-        node = run.demo.testnet.chains["ethereum"].node
-        node.kill()
+        node = run.crash_node("ethereum")
         run.wait_landed("fantom", 3)
         assert run.head("ethereum") == -1
         node.start()

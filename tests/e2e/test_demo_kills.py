@@ -63,8 +63,7 @@ def _kill_often(work_dir: Path, seed: int, victims: list[str], kills: int) -> No
                 run.wait_new_attempt()
             run.rest(rng.uniform(0.0, 1.0))
             if victim in run.demo.testnet.chains:
-                node = run.demo.testnet.chains[victim].node
-                node.kill()
+                node = run.crash_node(victim)
                 run.rest(rng.uniform(0.0, 3.0))
                 node.start()
                 continue
