@@ -128,7 +128,8 @@ def test_agents_trade_on_after_a_restart_of_the_node_and_a_reorg(work_dir: Path)
         wait_until(lambda: changed(before, prices(chain)) >= 5)
         with chain.node.client() as client:
             base_fee = int(client.call("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
-        assert 10**8 < base_fee < 4 * 10**9
+        # Without the burner it would be a few wei by now; a busy machine mines some blocks without it.
+        assert 10**7 < base_fee < 4 * 10**9
         testnet.stop_agents()
         assert not testnet.agents_running
         log = (work_dir / "agents.log").read_text()
