@@ -222,3 +222,9 @@ def test_a_token_on_the_way_may_log_what_it_likes_and_nothing_is_booked() -> Non
     outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(logs=(*LANDED_LOGS, *lies)), OURS, {})
     assert outcome.realised_profit_wei == GAIN
     assert {entry.token for entry in balance_entries(outcome, OPERATORS[0], OWNED)} == {None, WETH}
+
+
+def test_a_trade_whose_state_was_reorganised_away_is_lost_not_a_bug() -> None:
+    outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(status=0), OURS, {}, orphaned=True)
+    assert outcome.kind is OutcomeKind.LOST
+    assert "reorganised" in outcome.reason

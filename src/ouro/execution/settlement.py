@@ -62,15 +62,18 @@ def outcome_of(
     receipt: ReceiptView,
     ours: Ours,
     touched: PoolsTouched | None,
+    *,
+    orphaned: bool = False,
 ) -> Outcome:
     """The outcome of an included attempt.
 
-    ``touched`` are the pools that the block's transactions moved, None where the block is not at hand. A failed
-    trade is *lost* when somebody ahead of it moved one of its pools or when it came in later than the block it was
-    made for, and *reverted* (a bug, until explained) otherwise.
+    ``touched`` are the pools that the block's transactions moved, None where the block is not at hand; ``orphaned``
+    says that the block whose state it was made for has left the chain. A failed trade is *lost* in that case, when
+    somebody ahead of it moved one of its pools, or when it came in later than the block it was made for; and
+    *reverted* (a bug, until explained) otherwise.
     """
     landed = receipt.status == 1
-    kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched)
+    kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched, orphaned)
     trade = plan if landed and attempt.kind is AttemptKind.TRADE else None
     transfers = token_transfers(receipt.logs, ours) if landed else ()
     return Outcome(
@@ -119,7 +122,7 @@ def predicted_amounts(plan: Plan) -> tuple[int, ...]:
 
 
 def _failure(
-    attempt: Attempt, plan: Plan | None, receipt: ReceiptView, touched: PoolsTouched | None
+    attempt: Attempt, plan: Plan | None, receipt: ReceiptView, touched: PoolsTouched | None, orphaned: bool
 ) -> tuple[OutcomeKind, str]:
     if attempt.kind is AttemptKind.CANCEL:
         return OutcomeKind.REVERTED, "a cancel failed: it moves nothing and should not be able to"
@@ -132,6 +135,8 @@ def _failure(
         return OutcomeKind.REVERTED, "its plan is not at hand, so nothing explains the revert"
     if receipt.block_number > plan.found_at_number + 1:
         return OutcomeKind.LOST, "included later than the first block after its state"
+    if orphaned:
+        return OutcomeKind.LOST, f"its state, block {plan.found_at_number}, was reorganised away"
     ahead = [pool for pool in plan.pools if touched and touched.get(pool, receipt.tx_index) < receipt.tx_index]
     if ahead:
         return OutcomeKind.LOST, f"pool {ahead[0]} was moved ahead of it in the same block"

@@ -171,7 +171,9 @@ class Tracker:
 
     def _include(self, tracked: Tracked, receipt: ReceiptView, settled: Settled) -> None:
         touched = self._touched_in(receipt.block_number)
-        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._ours, touched)
+        plan = tracked.plan
+        orphaned = plan is not None and not self._is_canonical(plan.found_at_number, plan.found_at_hash)
+        outcome = outcome_of(tracked.attempt, plan, receipt, self._ours, touched, orphaned=orphaned)
         tracked.receipt = receipt
         self._finish(tracked, outcome, settled)
         for other in self._rivals_for_nonce(tracked):
