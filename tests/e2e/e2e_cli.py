@@ -55,6 +55,14 @@ class DemoCommand:
             assert time.monotonic() < deadline, f"never said {text!r}: {self.stderr[-1_500:]}"
             time.sleep(0.05)
 
+    def wait_for_children(self) -> None:
+        """Until there is something that could be left behind."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.family:
+            self.family |= descendants(self.process.pid)
+            assert time.monotonic() < deadline, f"it started nothing: {self.stderr[-1_500:]}"
+            time.sleep(0.01)
+
     def send(self, number: signal.Signals) -> None:
         """A signal to the parent alone, as a supervisor sends it."""
         self.process.send_signal(number)

@@ -92,6 +92,7 @@ def test_ended_in_order_by_a_signal(tmp_path: Path) -> None:
 def test_ended_before_it_trades(tmp_path: Path, number: signal.Signals) -> None:
     with DemoCommand(tmp_path) as demo:
         demo.wait_until_told("starting local chains")
+        demo.wait_for_children()
         demo.send(number)
         assert demo.wait() == 130
         assert demo.stdout == ""
