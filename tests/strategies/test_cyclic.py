@@ -46,10 +46,13 @@ def select(
 
 
 def random_pools(seed: int, n_tokens: int, n_pools: int) -> list[tuple[int, int, int, int]]:
+    """The first pool has token 0, the start token: a market without it has nothing to search."""
     rng = np.random.default_rng(seed)
     pools = []
-    for _ in range(n_pools):
+    for k in range(n_pools):
         a, b = (int(token) for token in rng.choice(n_tokens, 2, replace=False))
+        if k == 0:
+            a, b = 0, max(a, b)
         pools.append((a, b, int(10**20 * rng.lognormal()), int(10**20 * rng.lognormal())))
     return pools
 
