@@ -55,10 +55,18 @@ class Chain:
             await self.pool.call("evm_mine", [])
 
     async def _send(self, transaction: dict[str, Any]) -> str:
-        tx = await self.pool.call("eth_sendTransaction", [transaction])
-        while await self.pool.call("eth_getTransactionReceipt", [tx]) is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)  # automine runs a moment later
-        return tx
+        """Send until it is mined.
+
+        Anvil clears a mined block's nonces from its pool a moment after the block is visible. When a reorg falls
+        into that moment, a new transaction with a re-used nonce is thrown away with them: it has to be sent again.
+        """
+        async with asyncio.timeout(60):
+            while True:
+                tx = await self.pool.call("eth_sendTransaction", [transaction])
+                while await self.pool.call("eth_getTransactionByHash", [tx]) is not None:
+                    if await self.pool.call("eth_getTransactionReceipt", [tx]) is not None:
+                        return tx
+                    await asyncio.sleep(0.001)  # automine runs a moment later
 
     async def tip(self) -> str:
         return (await self.pool.call("eth_getBlockByNumber", ["latest", False]))["hash"]

@@ -20,6 +20,7 @@ from ouro.testnet.process import end, spawn
 
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 _RESTART_TRIES = 5
+_FREEZE_S = 30.0
 
 
 class NodeStartError(Exception):
@@ -139,8 +140,13 @@ class AnvilNode:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing is answered, as behind a broken network."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGSTOP)
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGSTOP)
+        # The signal is only pending at first: on a busy machine the node's threads answer for a while yet.
+        deadline = time.monotonic() + _FREEZE_S
+        while not _stopped(self.process.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
@@ -252,6 +258,15 @@ class AnvilNode:
 def _short_temp_dir() -> str | None:
     default = tempfile.gettempdir()
     return "/tmp" if len(default) > 60 and Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp is private
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread stands still; True where the system does not tell."""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread ended while we were looking
+        return False
+    return all(stat.rsplit(")", 1)[1].split()[0] in "TtZX" for stat in stats)
 
 
 def _is_json(content: bytes) -> bool:
