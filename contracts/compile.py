@@ -77,6 +77,7 @@ def compile_sources(sources: dict[str, str]) -> tuple[str, dict[str, Any]]:
         "sources": {name: {"content": text} for name, text in sources.items()},
         "settings": {
             "evmVersion": EVM_VERSION,
+            "viaIR": True,
             "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
             "metadata": {"bytecodeHash": "none", "appendCBOR": False},
             "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
