@@ -37,7 +37,7 @@ contract Create3Factory {
     }
 
     /// @notice Where `deploy` puts the contract of `salt`.
-    function addressOf(bytes32 salt) public view returns (address at) {
+    function addressOf(bytes32 salt) public view returns (address target) {
         bytes32 proxyHash = PROXY_HASH;
         assembly ("memory-safe") {
             // EIP-1014: 0xff ‖ this ‖ salt ‖ hash of the proxy's creation code, 85 bytes.
@@ -49,7 +49,7 @@ contract Create3Factory {
             mstore(0x14, keccak256(add(m, 0x0b), 0x55))
             mstore(0, 0xd694)
             mstore8(0x34, 0x01)
-            at := and(keccak256(0x1e, 0x17), 0xffffffffffffffffffffffffffffffffffffffff)
+            target := and(keccak256(0x1e, 0x17), 0xffffffffffffffffffffffffffffffffffffffff)
         }
     }
 }
