@@ -1,7 +1,7 @@
 """The builds of the executor that the package ships, and which of them a chain can run.
 
-A build is an artifact file ``artifacts/OuroExecutor*.json``; all come from one source. The plain one comes first and
-needs the youngest hard fork. What a build needs is read from its code, so it can't be stated wrongly.
+A build is an artifact file ``artifacts/OuroExecutor*.json``; all come from one source. The plain one comes first
+and needs the youngest hard fork. What a build needs is read from its code, so it can't be stated wrongly.
 """
 
 import json
@@ -29,8 +29,8 @@ _RECENT = {
 }
 # Runs each opcode with what it takes from the stack, leaving the stack as it was or one deeper.
 _PROBES = {
-    0x1E: "60001e", 0x48: "48", 0x49: "600049", 0x4A: "4a", 0x5C: "60005c", 0x5D: "600060005d", 0x5E: "6000600060005e",
-    0x5F: "5f",
+    0x1E: "60001e", 0x48: "48", 0x49: "600049", 0x4A: "4a",
+    0x5C: "60005c", 0x5D: "600060005d", 0x5E: "6000600060005e", 0x5F: "5f",
 }  # fmt: skip
 # Then answers the single byte 01, which is no wish of any later rule on deployed code.
 _ANSWER_ONE = "600160005360016000f3"

@@ -2,10 +2,11 @@
 
 Three links, each fixed by the one before:
 
-1. the deterministic-deployment proxy, at the same address on all chains because its deploying transaction was signed by
-   nobody (the signature is made up, the sender follows from it) and has no chain id;
+1. the deterministic-deployment proxy, at the same address on all chains because its deploying transaction was
+   signed by nobody (the signature is made up, the sender follows from it) and has no chain id;
 2. our factory (contracts/src/Create3Factory.sol), which that proxy makes by CREATE2 (EIP-1014) from frozen code;
-3. the executor: the factory makes a tiny proxy by CREATE2 from the salt, and the proxy's first CREATE is the executor.
+3. the executor: the factory makes a tiny proxy by CREATE2 from the salt, and the proxy's first CREATE is the
+   executor.
 
 A salt is the deploying account (20 bytes, enforced by the factory) and a number (12 bytes).
 """
@@ -38,7 +39,8 @@ KEYLESS_COST_WEI = KEYLESS_GAS_PRICE_WEI * KEYLESS_GAS
 """What the single-use account must hold, to the wei: its transaction can't be changed."""
 
 KEYLESS_RAW = bytes.fromhex(
-    "f8a58085174876e800830186a08080b853604580600e600039806000f350fe" + PROXY_CODE.hex() + "1ba0" + "22" * 32 + "a0" + "22" * 32
+    "f8a58085174876e800830186a08080b853604580600e600039806000f350fe"
+    + PROXY_CODE.hex() + "1ba0" + "22" * 32 + "a0" + "22" * 32
 )  # fmt: skip
 """The transaction that deploys ``PROXY``: nonce 0, no chain id, r and s made up."""
 

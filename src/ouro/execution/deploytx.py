@@ -1,4 +1,4 @@
-"""Signing the few transactions of a deployment. Trades go through the signing process; this is a person's command."""
+"""Signing the few transactions of a deployment: a person's command, apart from the process that signs trades."""
 
 from dataclasses import dataclass, field
 
