@@ -132,7 +132,7 @@ async def wait_for_receipt(node: Caller, tx_hash: Hash, timeout_s: float) -> Rec
             return receipt
         if time.monotonic() > deadline:
             raise DeployError(
-                f"{tx_hash} is not mined after {timeout_s:.0f} s and may still be; look for it, then repeat the command"
+                f"{tx_hash} is not mined after {timeout_s:.0f} s and may still be; look for it, then repeat"
             )
         await asyncio.sleep(pause_s)
         pause_s = min(1.0, pause_s * 1.5)
