@@ -28,7 +28,7 @@ CONTRACTS: dict[str, tuple[str, Path]] = {
     "PoolDriver.sol": ("PoolDriver", ROOT / "tests/differential/PoolDriver.json"),
 }
 
-# source file → (EVM version, through the IR, optimizer runs), where they are not the usual ones. The factory's are frozen:
+# source file → (EVM version, through the IR, optimizer runs), where not the usual ones. The factory's are frozen:
 # its address on all chains, and with it the executor's, comes from its code.
 Settings = tuple[str, bool, int]
 USUAL: Settings = (EVM_VERSION, True, OPTIMIZER_RUNS)
