@@ -181,13 +181,20 @@ def _nested(item: Any, label: str, indent: str) -> Iterable[str]:
             below.append((part.name, value))
         elif isinstance(value, Enum):
             words.insert(0, value.name)
-        elif value is not None:
+        elif not _says_nothing(item, part, value):
             words.append(f"{part.name}={_shown(value)}")
     head = "" if isinstance(getattr(item, "kind", None), Enum) else f"{type(item).__name__} "
     yield f"{indent}{label}  {head}{' '.join(words)}{''.join(f' {name}:' for name, _ in below)}"
     for _, items in below:
         for k, inner in enumerate(items):
             yield from _nested(inner, f"{label}.{k}", indent + "  ")
+
+
+def _says_nothing(item: Any, part: "dataclasses.Field[Any]", value: Any) -> bool:
+    """Absent, or zero where that is the default; a direction is told wherever there is a pool."""
+    if value is False:
+        return getattr(item, "pool", None) is None
+    return value is None or (value is not True and value == part.default)
 
 
 def _fields(pairs: Iterable[tuple[str, Any]], indent: str) -> Iterable[str]:
