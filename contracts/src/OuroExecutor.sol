@@ -444,10 +444,11 @@ contract OuroExecutor {
                 invoke(pool, 0, m, sub(add(add(at, 0x20), size), m))
                 if tload(EXPECTED) { fail(0x4b520fc3) } // CallbackSkipped
             }
+            // Yul evaluates arguments from the last to the first: the call before the size of what it returned.
             function balance_(token) -> amount {
                 mstore(0, 0x70a0823100000000000000000000000000000000000000000000000000000000)
                 mstore(4, address())
-                if iszero(and(staticcall(gas(), token, 0, 0x24, 0, 0x20), gt(returndatasize(), 31))) {
+                if iszero(and(gt(returndatasize(), 31), staticcall(gas(), token, 0, 0x24, 0, 0x20))) {
                     fail(0x1afa0fef) // BalanceUnreadable
                 }
                 amount := mload(0)
@@ -504,7 +505,7 @@ contract OuroExecutor {
             }
             function reserves(pool) {
                 mstore(0, 0x0902f1ac00000000000000000000000000000000000000000000000000000000)
-                if iszero(and(staticcall(gas(), pool, 0, 4, 0, 0x40), gt(returndatasize(), 63))) {
+                if iszero(and(gt(returndatasize(), 63), staticcall(gas(), pool, 0, 4, 0, 0x40))) {
                     fail(0x763c9dd0) // BadProgram
                 }
             }
@@ -723,7 +724,7 @@ contract OuroExecutor {
                 // GUARD_V3: the low 112 bits of a pool's price are what they were.
                 case 20 {
                     mstore(0, 0x3850c7bd00000000000000000000000000000000000000000000000000000000)
-                    if iszero(and(staticcall(gas(), pool, 0, 4, 0, 0x20), gt(returndatasize(), 31))) {
+                    if iszero(and(gt(returndatasize(), 31), staticcall(gas(), pool, 0, 4, 0, 0x20))) {
                         fail(0x763c9dd0) // BadProgram
                     }
                     if sub(amount, and(mload(0), 0xffffffffffffffffffffffffffff)) { fail(0x86ceaa08) } // Late

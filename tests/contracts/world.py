@@ -69,10 +69,11 @@ class EvmBackend:
         self.evm = pyrevm.EVM(spec_id="Cancun")
         self.set_block(100)
 
-    def set_block(self, number: int) -> None:
-        self.evm.set_block_env(
-            pyrevm.BlockEnv(number=number, timestamp=1_700_000_000 + number, gas_limit=30_000_000)
+    def set_block(self, number: int, coinbase: Address = "0x" + "00" * 19 + "cb") -> None:
+        block = pyrevm.BlockEnv(
+            number=number, timestamp=1_700_000_000 + number, gas_limit=30_000_000, coinbase=coinbase
         )
+        self.evm.set_block_env(block)
 
     def fund(self, account: Address) -> None:
         self.evm.set_balance(account, 10**24)

@@ -218,6 +218,7 @@ class _Schedule:
         ordered = _in_order(hops, profit_token)
         self.v3 = [hop for hop in ordered if hop.family == "uniswap_v3"]
         self.v2 = [hop for hop in ordered if hop.family == "uniswap_v2"]
+        self.unopened = {hop.pool for hop in self.v3}
         self.here: Counter[Address] = Counter()
         self.ops: list[Op] = []
         self.debts: list[_Debt] = []
@@ -230,8 +231,10 @@ class _Schedule:
             self._borrow(loan)
         self._books(loan is not None and loan.kind is LoanKind.V4)
         for hop in reversed(self.v3):
+            self.unopened.discard(hop.pool)
             self._swap(Op(Kind.V3_SWAP, hop.pool, hop.i == 0, hop.amount_in_wei, self._recipient(hop)), hop)
             self._owe(hop)
+            self._prepaid_pairs()
         self._pairs()
         self._pay()
         return self.ops
@@ -306,7 +309,7 @@ class _Schedule:
     def _recipient(self, hop: Hop) -> Address | None:
         """The pool that takes exactly this output, or the manager's debt of exactly this, else here."""
         pool = self.target.get(hop.pool)
-        if pool is not None:
+        if pool is not None and pool not in self.unopened:
             return pool
         for debt in self.debts:
             if debt.manager and (debt.token, debt.amount_wei) == (hop.token_out, hop.amount_out_wei):
@@ -337,21 +340,32 @@ class _Schedule:
         self.debts.append(_Debt(hop.pool, hop.token_in, hop.amount_in_wei - self.prepaid.pop(hop.pool, 0)))
         self.debts = [debt for debt in self.debts if debt.amount_wei]
 
+    def _prepaid_pairs(self) -> None:
+        """Swap the pairs that others have paid already, unless they pay a pool that has not asked for it yet: V3
+        pools count only what comes while they wait."""
+
+        def is_ready(hop: Hop) -> bool:
+            return not self._missing(hop) and self.target.get(hop.pool) not in self.unopened
+
+        while ready := next(filter(is_ready, self.v2), None):
+            self._swap_pair(ready)
+
     def _pairs(self) -> None:
         """Swap pairs as they can be paid; where none can, take the last one's output on credit."""
-        left = list(self.v2)
-        while left:
-            ready = next((hop for hop in left if self._affordable(hop)), None)
+        while self.v2:
+            ready = next((hop for hop in self.v2 if self._affordable(hop)), None)
             if ready is not None:
                 self._feed(ready)
-                op = Op(Kind.V2_SWAP, ready.pool, ready.i == 0, ready.amount_out_wei, self._recipient(ready))
-                self._swap(op, ready)
-                left.remove(ready)
+                self._swap_pair(ready)
                 continue
-            last = left.pop()
+            last = self.v2.pop()
             self.target.pop(last.pool, None)
             self._swap(Op(Kind.V2_FLASH, last.pool, last.i == 0, last.amount_out_wei), last)
             self._owe(last)
+
+    def _swap_pair(self, hop: Hop) -> None:
+        self.v2.remove(hop)
+        self._swap(Op(Kind.V2_SWAP, hop.pool, hop.i == 0, hop.amount_out_wei, self._recipient(hop)), hop)
 
     def _missing(self, hop: Hop) -> int:
         return hop.amount_in_wei - self.prepaid[hop.pool]
