@@ -17,8 +17,12 @@ DEFAULT_CONFIG = Path("ouro.toml")
 
 def load(config: Path) -> "OuroConfig":
     """The checked configuration."""
+    import logging
+
+    from ouro.cli.logs import configure_logs
     from ouro.config.load import load_config
 
+    configure_logs(logging.WARNING)
     return load_config(config)
 
 

@@ -162,13 +162,16 @@ async def _deploy(
     wish: "Wish", settings: "ChainConfig", keys: "KeyRing | None", *, send: bool, timeout_s: float
 ) -> None:
     from ouro.execution import deployer
-    from ouro.execution.deployplan import native, plan
+    from ouro.execution.deployplan import check_funds, native, plan
     from ouro.execution.deploytx import DeployTx, sign
 
     async with node_of(wish.chain, settings) as node:
         made = await plan(node, wish)
+        if send:
+            check_funds(made)
         _show_plan(made, settings)
         if not send:
+            check_funds(made)
             typer.echo("dry run: nothing was sent; repeat with --send")
             return
         key = None if keys is None else keys.get(wish.deployer)

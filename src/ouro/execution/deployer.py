@@ -17,12 +17,12 @@ from ouro.chain.receipts import Receipt
 from ouro.chain.rpc import Caller
 from ouro.execution.builds import Build, DeployError
 from ouro.execution.create3 import KEYLESS_RAW, KEYLESS_SIGNER
-from ouro.execution.deployplan import DeployPlan, Step, Wish, native, plan
+from ouro.execution.deployplan import DeployPlan, Step, Wish, check_funds, native, plan
 from ouro.execution.deploytx import DeployTx
 from ouro.hashing import keccak
 from ouro.types import Address, Hash
 
-__all__ = ["DeployError", "Deployed", "Wish", "deploy", "plan", "wait_for_receipt"]
+__all__ = ["DeployError", "Deployed", "Wish", "check_funds", "deploy", "plan", "wait_for_receipt"]
 
 _LACKS_MONEY = ("insufficient", "upfront cost", "funds", "balance")
 """What nodes say of a transaction that only lacks money."""
@@ -57,6 +57,7 @@ async def deploy(
     receipts: list[Receipt] = []
     while True:
         made = await plan(node, wish)
+        check_funds(made)
         step = made.steps[0]
         receipts.append(await _run(node, made, step, sign, say, timeout_s))
         if step.result == made.address:

@@ -124,7 +124,7 @@ class DeployPlan:
 
 
 async def plan(node: Caller, wish: Wish) -> DeployPlan:
-    """Everything checked, nothing sent. Raises ``DeployError`` in one line, ``ChainError`` from the node.
+    """Everything but the funds checked, nothing sent. Raises ``DeployError`` in one line, ``ChainError``.
 
     The node's chain id must have been checked (``EndpointPool`` does it).
     """
@@ -148,13 +148,17 @@ async def plan(node: Caller, wish: Wish) -> DeployPlan:
     if wish.own_factory or (wish.factory is not None and wish.factory != shared_factory()):
         notes.append("own factory: the address differs from the one on chains that have the shared factory")
     balance = await get_balance(node, wish.deployer)
-    made = DeployPlan(wish, build, factory, address, steps, fee, base_fee, nonce, balance, tuple(notes))
-    if balance < made.max_cost_wei:
+    return DeployPlan(wish, build, factory, address, steps, fee, base_fee, nonce, balance, tuple(notes))
+
+
+def check_funds(made: DeployPlan) -> None:
+    """Raise ``DeployError`` unless the deployer can pay for the whole plan at its highest price."""
+    wish, missing = made.wish, made.max_cost_wei - made.balance_wei
+    if missing > 0:
         raise DeployError(
-            f"{wish.deployer} holds {native(balance)}, up to {native(made.max_cost_wei)} is needed; "
-            f"send it {native(made.max_cost_wei - balance)} more on {wish.chain}"
+            f"{wish.deployer} holds {native(made.balance_wei)}, up to {native(made.max_cost_wei)} is needed; "
+            f"send it {native(missing)} more on {wish.chain}"
         )
-    return made
 
 
 def native(wei: int) -> str:
@@ -332,7 +336,8 @@ async def _estimate(
 
 async def _look_at_accounts(node: Caller, wish: Wish, address: Address) -> list[str]:
     notes = []
-    for role, account in (("owner", wish.owner), ("treasury", wish.treasury or wish.owner)):
+    accounts = {wish.owner: "owner"} if wish.treasury is None else {wish.treasury: "treasury", wish.owner: "owner"}
+    for account, role in accounts.items():
         has_code = bool(await get_code(node, account))
         nonce = parse_quantity(await node.call("eth_getTransactionCount", [account, "latest"]))
         if not has_code and nonce == 0:
