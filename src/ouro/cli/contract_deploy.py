@@ -44,6 +44,9 @@ def register_deploy(group: typer.Typer) -> None:
         mine: Annotated[float, typer.Option(min=0, help="Search so many seconds for leading zeros.")] = 0,
         factory: Annotated[str | None, typer.Option(help="A factory of ours that is not the shared one.")] = None,
         own_factory: Annotated[bool, typer.Option(help="First deploy a factory from the next nonce.")] = False,
+        max_gas_price: Annotated[
+            float | None, typer.Option(min=0, help="Gwei; by default signer.max_fee_per_gas_wei.")
+        ] = None,
         timeout_s: Annotated[
             float, typer.Option("--timeout", min=1, help="Seconds to wait per transaction.")
         ] = 300,
@@ -62,6 +65,8 @@ def register_deploy(group: typer.Typer) -> None:
         wish = _wish(loaded, chain, settings, deployer, owner, operators, treasury)
         made_in = None if factory is None else read_address(factory, "--factory")
         wish = replace(wish, factory=made_in, own_factory=own_factory)
+        if max_gas_price is not None:
+            wish = replace(wish, max_fee_per_gas_wei=round(max_gas_price * 1e9))
         if salt is not None:
             wish = replace(wish, number=_number(salt))
         if mine:

@@ -55,9 +55,19 @@ async def deploy(
 ) -> Deployed:
     """Plan, send, wait and check, step by step. Raises ``DeployError``; what was sent before is reused."""
     receipts: list[Receipt] = []
+    allowed_wei: int | None = None
     while True:
         made = await plan(node, wish)
         check_funds(made)
+        if allowed_wei is None:
+            # Nodes suggest what was paid lately, and the presigned transaction pays 100 gwei: ask once, before it.
+            allowed_wei = made.max_cost_wei
+            wish = replace(wish, tip_wei=made.fee.max_priority_fee_per_gas_wei)
+        elif made.max_cost_wei > allowed_wei:
+            raise DeployError(
+                f"gas has become dearer: up to {native(made.max_cost_wei)} is needed now, "
+                f"{native(allowed_wei)} was planned; nothing more was sent, repeat to go on"
+            )
         step = made.steps[0]
         receipts.append(await _run(node, made, step, sign, say, timeout_s))
         if step.result == made.address:

@@ -49,7 +49,8 @@ class Wish:
 
     ``own_factory`` deploys a factory from the deployer's next nonce first: for chains that neither have nor take
     the deterministic-deployment proxy. Its address, and so the executor's, is another one then.
-    ``max_fee_per_gas_wei`` bounds what a node can talk us into paying.
+    ``max_fee_per_gas_wei`` bounds what a node can talk us into paying; ``tip_wei`` (on legacy chains the gas price)
+    is the node's suggestion unless it is given.
     """
 
     chain: str
@@ -63,6 +64,7 @@ class Wish:
     factory: Address | None = None
     own_factory: bool = False
     max_fee_per_gas_wei: int = 2_000 * 10**9
+    tip_wei: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,11 @@ async def plan(node: Caller, wish: Wish) -> DeployPlan:
     await _check_empty(node, address)
     creation = build.deployment(wish.owner, wish.operators, wish.treasury)
     creation_gas = await _simulate_constructor(node, wish.deployer, creation)
-    fee, base_fee = await _fee(node, wish.fee_model)
+    fee, base_fee = await _fee(node, wish)
     if fee.max_fee_per_gas_wei > wish.max_fee_per_gas_wei:
         raise DeployError(
-            f"gas would cost up to {fee.max_fee_per_gas_wei / 1e9:.1f} gwei, above signer.max_fee_per_gas_wei "
-            f"({wish.max_fee_per_gas_wei / 1e9:.1f} gwei); wait, or raise the limit"
+            f"gas would cost up to {fee.max_fee_per_gas_wei / 1e9:.3f} gwei, the limit is "
+            f"{wish.max_fee_per_gas_wei / 1e9:.3f} gwei; wait, or raise the limit"
         )
     before, overrides = await _steps_before(node, wish, factory, fee, base_fee)
     steps = (*before, await _executor_step(node, wish, factory, address, creation, creation_gas, overrides))
@@ -233,18 +235,22 @@ def revert_reason(error: RpcError) -> str:
     return error.message
 
 
-async def _fee(node: Caller, model: str) -> tuple[FeeBid, int | None]:
-    if model == "legacy":
-        price = parse_quantity(await node.call("eth_gasPrice", []))
+async def _fee(node: Caller, wish: Wish) -> tuple[FeeBid, int | None]:
+    if wish.fee_model == "legacy":
+        price = wish.tip_wei
+        if price is None:
+            price = parse_quantity(await node.call("eth_gasPrice", []))
         return FeeBid(price, price, legacy=True), None
     head = await node.call("eth_getBlockByNumber", ["latest", False])
     if not isinstance(head, dict) or head.get("baseFeePerGas") is None:
         raise DeployError('the chain has no base fee; set fee_model = "legacy" in its configuration')
     base_fee = parse_quantity(head["baseFeePerGas"])
-    try:
-        tip = parse_quantity(await node.call("eth_maxPriorityFeePerGas", []))
-    except RpcError:
-        tip = _DEFAULT_TIP_WEI
+    tip = wish.tip_wei
+    if tip is None:
+        try:
+            tip = parse_quantity(await node.call("eth_maxPriorityFeePerGas", []))
+        except RpcError:
+            tip = _DEFAULT_TIP_WEI
     return FeeBid(highest_base_fee(base_fee, _BASE_FEE_BLOCKS) + tip, tip, legacy=False), base_fee
 
 
