@@ -22,7 +22,8 @@ def load(config: Path) -> "OuroConfig":
     from ouro.cli.logs import configure_logs
     from ouro.config.load import load_config
 
-    configure_logs(logging.WARNING)
+    # What goes wrong is said once, by the command itself.
+    configure_logs(logging.CRITICAL)
     return load_config(config)
 
 
