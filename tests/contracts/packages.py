@@ -1,4 +1,4 @@
-"""Contracts that only these tests need: a lock of their own, fetched by ``make contract-tests``, kept out of the set-up."""
+"""Contracts that only these tests need: a lock of their own, fetched by ``make contract-tests``, not by set-up."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Plans of many hops through the real protocols: splits, merges, several cycles, V4, native coin, loans, bribes, guards."""
+"""Plans of many hops through the real protocols: splits, merges, V4, native coin, loans, bribes, guards."""
 
 from dataclasses import replace
 

@@ -1,7 +1,7 @@
 """Whose capital a plan runs on: nobody's where its pools give credit, else the cheapest loan, by cost.
 
-A loan costs its fee in the lent token and gas. What the owner left in the executor (inventory) costs neither; a program
-may use it, because it is only compared at the end.
+A loan costs its fee in the lent token and gas. What the owner left in the executor (inventory) costs neither; a
+program may use it, because it is only compared at the end.
 """
 
 from collections.abc import Iterable, Sequence
@@ -78,7 +78,7 @@ def needs_capital(hops: Sequence[Hop]) -> bool:
 
 
 def cost_wei(source: LoanSource, amount_wei: int, gas_price_in_token_ppm: int) -> int:
-    """Fee and gas of borrowing, in the lent token. ``gas_price_in_token_ppm``: a unit of gas in millionths of it."""
+    """Fee and gas of borrowing, in the lent token; a gas unit costs ``gas_price_in_token_ppm`` millionths of it."""
     return source.fee_wei(amount_wei) + -(-LOAN_GAS[source.kind] * gas_price_in_token_ppm // _MILLION)
 
 

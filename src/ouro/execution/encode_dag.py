@@ -1,8 +1,9 @@
-"""A plan of many hops → one program: several cycles, amounts split and merged, without capital where pools give credit.
+"""A plan of many hops → one program: several cycles, amounts split and merged, without capital where pools give
+credit.
 
-Uniswap V3 pools and V2 pairs pay out before they are paid, a V4 manager keeps books until its unlock ends. So any set of
-hops whose outputs cover its inputs can run: first whatever comes on credit, then what that pays for, debts last.
-Where one hop's output is exactly what another takes, it goes from pool to pool.
+Uniswap V3 pools and V2 pairs pay out before they are paid, a V4 manager keeps books until its unlock ends. So any
+set of hops whose outputs cover its inputs can run: first whatever comes on credit, then what that pays for, debts
+last. Where one hop's output is exactly what another takes, it goes from pool to pool.
 """
 
 from collections import Counter
@@ -32,8 +33,9 @@ _FAMILIES = ("uniswap_v2", "uniswap_v3", "uniswap_v4")
 class Places:
     """What a plan's pools do not tell themselves.
 
-    ``v4_keys`` maps what hops of family ``uniswap_v4`` have as their pool to the key inside ``v4_manager``; the native coin
-    is the zero address in those hops. ``wrapped_native`` is needed where it has to be changed into its token or back.
+    ``v4_keys`` maps what hops of family ``uniswap_v4`` have as their pool to the key inside ``v4_manager``; the
+    native coin is the zero address in those hops. ``wrapped_native`` is needed where it has to be changed into its
+    token or back.
     """
 
     v4_manager: Address | None = None
@@ -64,8 +66,8 @@ def encode_dag(
     """Calldata that runs all ``hops`` in one transaction and pays at least ``min_profit_wei`` to the treasury.
 
     Hops may share tokens in any way as long as, of every token, no more goes in than comes out. What is left of the
-    profit token is the profit; nothing may be left of any other. Raises EncodeError naming the field of an impossible
-    plan.
+    profit token is the profit; nothing may be left of any other. Raises EncodeError naming the field of an
+    impossible plan.
     """
     return encode_program(dag_program(hops, profit_token, min_profit_wei, guards, places, loan))
 
@@ -112,7 +114,7 @@ def _moved_tokens(ops: Sequence[Op], profit_token: Address) -> tuple[Address, ..
     return tuple(tokens)
 
 
-# ------------------------------------------------------------------------------------------------------------ checking
+# --------------------------------------------------------------------------------------------------------- checking
 
 
 def _lower(where: str, hop: Hop, places: Places) -> Hop:
@@ -193,7 +195,7 @@ def _check(
         raise EncodeError("min_profit_wei", f"{min_profit_wei} is above the plan's own profit of {gain}")
 
 
-# ---------------------------------------------------------------------------------------------------------- scheduling
+# ------------------------------------------------------------------------------------------------------- scheduling
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ the list reads linearly and runs nested.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from ouro.types import Address
 
@@ -129,11 +130,12 @@ class PoolKey:
 class Op:
     """One operation.
 
-    ``amount_wei`` goes in for swaps by input, comes out for ``V2_SWAP`` and ``V2_FLASH``, moves for payments, is lent for
-    loans, is left out of account for ``RECEIVED``, is compared for guards. 0 stands for the register where an operation
-    before, in the same callback, filled it. ``to`` is None where the executor receives. ``token`` has to be the profit
-    token or on the program's list, except for ``TAKE`` and ``SYNC``. ``fee`` is the pair's in ppm for ``V2_IN``, the
-    lender's in wei for ``LOAN_AAVE``. ``zero_for_one`` selects reserve 1 for ``GUARD_V2``, token 1 for ``LOAN_V3``.
+    ``amount_wei`` goes in for swaps by input, comes out for ``V2_SWAP`` and ``V2_FLASH``, moves for payments, is
+    lent for loans, is left out of account for ``RECEIVED``, is compared for guards. 0 stands for the register where
+    an operation before, in the same callback, filled it. ``to`` is None where the executor receives. ``token`` has
+    to be the profit token or on the program's list, except for ``TAKE`` and ``SYNC``. ``fee`` is the pair's in ppm
+    for ``V2_IN``, the lender's in wei for ``LOAN_AAVE``. ``zero_for_one`` selects reserve 1 for ``GUARD_V2``, token
+    1 for ``LOAN_V3``.
     """
 
     kind: Kind
@@ -150,8 +152,8 @@ class Op:
 class Bribe:
     """A share of the realised profit for whoever includes the transaction, at most the owner's cap.
 
-    ``recipient`` None is the block's fee recipient; others must be on the owner's list. ``in_tokens`` pays the profit
-    token itself instead of unwrapping it.
+    ``recipient`` None is the block's fee recipient; others must be on the owner's list. ``in_tokens`` pays the
+    profit token itself instead of unwrapping it.
     """
 
     share_ppm: int
@@ -163,8 +165,8 @@ class Bribe:
 class Program:
     """What one execution does.
 
-    None leaves a guard out. ``parent_hash`` are the first 8 bytes of the hash of the block before. ``tokens`` may be
-    moved and are checked besides the profit token; ``held`` makes ``RECEIVED`` leave out what was there before.
+    None leaves a guard out. ``parent_hash`` are the first 8 bytes of the hash of the block before. ``tokens`` may
+    be moved and are checked besides the profit token; ``held`` makes ``RECEIVED`` leave out what was there before.
     """
 
     max_block_number: int | None
@@ -178,7 +180,7 @@ class Program:
     held: bool = False
 
 
-# ------------------------------------------------------------------------------------------------------------ encoding
+# --------------------------------------------------------------------------------------------------------- encoding
 
 
 def encode_program(program: Program) -> bytes:
@@ -371,7 +373,7 @@ def _in_range(where: str, value: int, low: int, high: int) -> None:
         raise EncodeError(where, f"{value} is not in {low} … {top}")
 
 
-# ------------------------------------------------------------------------------------------------------------ decoding
+# --------------------------------------------------------------------------------------------------------- decoding
 
 
 class _Reader:
@@ -428,7 +430,7 @@ def _decode_bribe(reader: _Reader) -> Bribe:
 
 
 def _decode_ops(reader: _Reader, listed: Sequence[Address]) -> tuple[Op, ...]:
-    parts: list[tuple[Kind, int, bool, int, dict[str, object], Address | None]] = []
+    parts: list[tuple[Kind, int, bool, int, dict[str, Any], Address | None]] = []
     while reader.pos < len(reader.data):
         parts.append(_decode_op(reader, f"ops[{len(parts)}]", listed))
     ops: list[Op] = []
@@ -436,30 +438,30 @@ def _decode_ops(reader: _Reader, listed: Sequence[Address]) -> tuple[Op, ...]:
     for k, (kind, mode, zero_for_one, amount, fields, explicit) in enumerate(parts):
         pool = fields.get("pool")
         following = parts[k + 1][4].get("pool") if k + 1 < len(parts) else None
-        to: object = None
+        to: Address | None = None
         if kind in _WITH_RECIPIENT:
             to = (None, following, caller, explicit)[mode]
             if mode != _TO_EXECUTOR and to is None:
                 raise EncodeError(f"ops[{k}].to", "says the next operation's pool or the caller, but there is none")
         elif kind is Kind.V4_SWAP and mode in (_TO_EXECUTOR, _TO_EXPLICIT):
-            fields["key"] = PoolKey(*fields["key"], explicit or NATIVE)  # type: ignore[misc]
+            fields["key"] = PoolKey(*fields["key"], explicit or NATIVE)
         elif mode != _TO_EXECUTOR:
             raise EncodeError(f"ops[{k}].to", f"{kind.name} has no recipient")
-        ops.append(Op(kind=kind, zero_for_one=zero_for_one, amount_wei=amount, to=to, **fields))  # type: ignore[arg-type]
-        caller = pool if kind.calls_back else caller  # type: ignore[assignment]
+        ops.append(Op(kind=kind, zero_for_one=zero_for_one, amount_wei=amount, to=to, **fields))
+        caller = pool if kind.calls_back else caller
     return tuple(ops)
 
 
 def _decode_op(
     reader: _Reader, where: str, listed: Sequence[Address]
-) -> tuple[Kind, int, bool, int, dict[str, object], Address | None]:
+) -> tuple[Kind, int, bool, int, dict[str, Any], Address | None]:
     op = reader.number(1, where)
     try:
         kind = Kind(op >> 3)
     except ValueError:
         raise EncodeError(f"{where}.kind", f"{op >> 3} is no operation") from None
     amount = reader.number(14, where)
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     for part in _LAYOUT[kind]:
         if part in ("pool", "token"):
             fields[part] = reader.address(where)
