@@ -211,6 +211,8 @@ def test_dry_run_without_a_key_and_without_funds_shows_the_plan(ouro: Run, place
     assert said.code == 2
     assert line(said, "deployer:").startswith(f"{OTHER}, holds 0 native")
     assert "send it" in said.err
+    shown = ouro("deploy", "-c", place.config, "--chain", "one", "--from", place.deployer, "--data")
+    assert f"executor: to {line(shown, 'factory:')} value 0 data 0x" in shown.out
     none = ouro("deploy", "-c", place.config, "--chain", "one", "--from", OTHER, "--send")
     assert "no key of the deploying account" in none.err
 

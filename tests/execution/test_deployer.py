@@ -285,6 +285,20 @@ async def test_nobody_else_can_take_the_address(make_node: MakeNode) -> None:
     assert address_of_salt(first.factory, salt_of(thief.lower(), 7)) != address
 
 
+async def test_somebody_else_making_the_shared_factory_first_is_fine(make_node: MakeNode) -> None:
+    node = make_node()
+
+    def overtaken(tx: DeployTx) -> tuple[bytes, str]:
+        if tx.to == PROXY:
+            stranger = rpc(node, "eth_accounts")[0]
+            rpc(node, "eth_sendTransaction", {"from": stranger, "to": PROXY, "data": "0x" + tx.data.hex()})
+        return signer(tx)
+
+    async with pool(node) as endpoints:
+        done = await deploy(endpoints, wish(), overtaken)
+    assert [receipt.status for receipt in done.receipts] == [0, 1]
+
+
 async def test_factory_refuses_a_used_salt_and_a_failing_constructor(make_node: MakeNode) -> None:
     node = make_node()
     done = await run(node, wish())

@@ -44,6 +44,9 @@ def register_deploy(group: typer.Typer) -> None:
         mine: Annotated[float, typer.Option(min=0, help="Search so many seconds for leading zeros.")] = 0,
         factory: Annotated[str | None, typer.Option(help="A factory of ours that is not the shared one.")] = None,
         own_factory: Annotated[bool, typer.Option(help="First deploy a factory from the next nonce.")] = False,
+        data: Annotated[
+            bool, typer.Option("--data", help="Show each transaction, to be signed elsewhere.")
+        ] = False,
         max_gas_price: Annotated[
             float | None, typer.Option(min=0, help="Gwei; by default signer.max_fee_per_gas_wei.")
         ] = None,
@@ -73,7 +76,7 @@ def register_deploy(group: typer.Typer) -> None:
             if own_factory:
                 raise InputError("--mine: needs a factory that exists; deploy with --own-factory first")
             wish = _mined(wish, mine)
-        asyncio.run(_deploy(wish, settings, keys, send=send, timeout_s=timeout_s))
+        asyncio.run(_deploy(wish, settings, keys, send=send, data=data, timeout_s=timeout_s))
 
 
 def _deployer_keys(keystore: Path | None) -> "KeyRing":
@@ -164,7 +167,7 @@ def _mined(wish: "Wish", seconds: float) -> "Wish":
 
 
 async def _deploy(
-    wish: "Wish", settings: "ChainConfig", keys: "KeyRing | None", *, send: bool, timeout_s: float
+    wish: "Wish", settings: "ChainConfig", keys: "KeyRing | None", *, send: bool, data: bool, timeout_s: float
 ) -> None:
     from ouro.execution import deployer
     from ouro.execution.deployplan import check_funds, native, plan
@@ -175,6 +178,8 @@ async def _deploy(
         if send:
             check_funds(made)
         _show_plan(made, settings)
+        if data:
+            _show_data(made)
         if not send:
             check_funds(made)
             typer.echo("dry run: nothing was sent; repeat with --send")
@@ -194,6 +199,15 @@ async def _deploy(
     typer.echo(f'put into [chains.{wish.chain}]: executor = "{done.address}"')
     if differing:
         raise typer.Exit(_DIFFERENT)
+
+
+def _show_data(made: "DeployPlan") -> None:
+    """For a hardware wallet or a multisig as the deploying account; the presigned one is sent as it is."""
+    for step in made.steps:
+        if step.raw is not None:
+            typer.echo(f"{step.name}: raw 0x{step.raw.hex()}")
+        else:
+            typer.echo(f"{step.name}: to {step.to or 'none'} value {step.value_wei} data 0x{step.data.hex()}")
 
 
 def _show_plan(made: "DeployPlan", settings: "ChainConfig") -> None:
