@@ -170,6 +170,13 @@ def test_opcodes_leave_the_data_of_pushes_out() -> None:
     assert opcodes_of(bytes.fromhex("61ff")) == {0x61}
 
 
+def test_the_factory_runs_on_every_chain() -> None:
+    frozen = create3.factory_artifact()
+    # CHAINID and SELFBALANCE came with istanbul, all others above with later hard forks.
+    younger = {0x1E, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x5C, 0x5D, 0x5E, 0x5F}
+    assert not (opcodes_of(frozen.creation_code) | opcodes_of(frozen.runtime_code)) & younger
+
+
 def test_immutables_are_compared_as_blanks() -> None:
     build = replace(builds()[0], runtime_code=bytes(10), immutables=((2, 3),))
     assert build.matches(bytes.fromhex("0000ffeedd0000000000"))
@@ -442,6 +449,24 @@ class _Refusing:
 
     async def batch(self, calls: Any, timeout_ms: int | None = None) -> list[Any]:
         return await self._node.batch(calls, timeout_ms)
+
+
+class _Other(_Refusing):
+    """A chain that compiles what it is given, as zkSync does."""
+
+    async def call(self, method: str, params: list[Any], timeout_ms: int | None = None) -> Any:
+        answer = await self._node.call(method, params, timeout_ms)
+        return answer[:-2] + "ff" if method == "eth_call" and len(answer) > 1000 else answer
+
+
+async def test_a_chain_that_makes_other_code_is_refused(make_node: MakeNode) -> None:
+    async with pool(make_node()) as endpoints:
+        with pytest.raises(DeployError, match="other code"):
+            await plan(_Other(endpoints), wish())
+
+
+def test_words_of_nodes_can_not_add_lines() -> None:
+    assert str(DeployError("it said: a\n\tb\x1b[2J")) == "it said: a b\\x1b[2J"
 
 
 class _NoOverrides(_Refusing):

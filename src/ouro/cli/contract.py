@@ -179,7 +179,7 @@ def _status_lines(found: "Found") -> Iterator[str]:
 async def _transaction_input(tx_hash: str, config: Path, chain: str | None) -> bytes:
     from ouro.chain.calls import get_receipts
     from ouro.chain.errors import MalformedAnswer
-    from ouro.chain.quantity import parse_data
+    from ouro.chain.quantity import parse_address, parse_data
     from ouro.execution.describe import InputError
 
     loaded = load(config)
@@ -191,13 +191,15 @@ async def _transaction_input(tx_hash: str, config: Path, chain: str | None) -> b
             (receipt,) = await get_receipts(node, [tx_hash])
         try:
             data = parse_data(found["input"])
+            sender = parse_address(found["from"])
+            to = "a new contract" if found["to"] is None else parse_address(found["to"])
         except (TypeError, KeyError, ValueError) as error:
             raise MalformedAnswer(f"eth_getTransactionByHash: {error}") from None
         result = "is not mined yet"
         if receipt is not None:
             word = "succeeded" if receipt.status else "reverted"
             result = f"{word} in block {receipt.block_number}, {receipt.gas_used} gas"
-        typer.echo(f"{name}: {tx_hash} from {found.get('from')} to {found.get('to')} {result}")
+        typer.echo(f"{name}: {tx_hash} from {sender} to {to} {result}")
         return bytes.fromhex(data[2:])
     raise InputError(f"{tx_hash}: no configured chain knows this transaction")
 

@@ -39,6 +39,11 @@ _ANSWER_ONE = "600160005360016000f3"
 class DeployError(Exception):
     """Why nothing was, or nothing more will be, sent; one line that says what to do."""
 
+    def __init__(self, text: str) -> None:
+        # Words of nodes may be part of it: they must not add lines, nor steer a terminal.
+        line = " ".join(text.split())
+        super().__init__("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line))
+
 
 @dataclass(frozen=True, slots=True)
 class Build:

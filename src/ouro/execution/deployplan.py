@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ouro.chain.calls import get_balance, get_code
-from ouro.chain.errors import RpcError
+from ouro.chain.errors import MalformedAnswer, RpcError
 from ouro.chain.fees import highest_base_fee
-from ouro.chain.quantity import parse_quantity
+from ouro.chain.quantity import parse_data, parse_quantity
 from ouro.chain.rpc import Caller
 from ouro.execution.builds import Build, DeployError, choose_build
 from ouro.execution.create3 import (
@@ -137,7 +137,7 @@ async def plan(node: Caller, wish: Wish) -> DeployPlan:
     address = address_of_salt(factory, salt_of(wish.deployer, wish.number))
     await _check_empty(node, address)
     creation = build.deployment(wish.owner, wish.operators, wish.treasury)
-    creation_gas = await _simulate_constructor(node, wish.deployer, creation)
+    creation_gas = await _simulate_constructor(node, wish.deployer, creation, build)
     fee, base_fee = await _fee(node, wish)
     if fee.max_fee_per_gas_wei > wish.max_fee_per_gas_wei:
         raise DeployError(
@@ -214,14 +214,23 @@ async def _check_empty(node: Caller, address: Address) -> None:
         )
 
 
-async def _simulate_constructor(node: Caller, sender: Address, creation: bytes) -> int:
+async def _simulate_constructor(node: Caller, sender: Address, creation: bytes, build: Build) -> int:
     """Gas of a plain creation. Raises ``DeployError`` with the reason where the constructor reverts."""
     request = {"from": sender, "data": "0x" + creation.hex()}
     try:
-        await node.call("eth_call", [request, "latest"])
+        made = await node.call("eth_call", [request, "latest"])
+        if not build.matches(_code_in(made)):
+            raise DeployError(f"the chain makes other code of {build.name} than was compiled; it is not supported")
         return parse_quantity(await node.call("eth_estimateGas", [request]))
     except RpcError as error:
         raise DeployError(f"the constructor does not run: {revert_reason(error)}") from None
+
+
+def _code_in(answer: Any) -> bytes:
+    try:
+        return bytes.fromhex(parse_data(answer)[2:])
+    except ValueError as error:
+        raise MalformedAnswer(f"eth_call: {error}") from None
 
 
 def revert_reason(error: RpcError) -> str:
