@@ -444,7 +444,8 @@ def _decode_ops(reader: _Reader, listed: Sequence[Address]) -> tuple[Op, ...]:
             if mode != _TO_EXECUTOR and to is None:
                 raise EncodeError(f"ops[{k}].to", "says the next operation's pool or the caller, but there is none")
         elif kind is Kind.V4_SWAP and mode in (_TO_EXECUTOR, _TO_EXPLICIT):
-            fields["key"] = PoolKey(*fields["key"], explicit or NATIVE)
+            low, high, fee_ppm, spacing = fields["key"]
+            fields["key"] = PoolKey(low, high, fee_ppm, spacing, explicit or NATIVE)
         elif mode != _TO_EXECUTOR:
             raise EncodeError(f"ops[{k}].to", f"{kind.name} has no recipient")
         ops.append(Op(kind=kind, zero_for_one=zero_for_one, amount_wei=amount, to=to, **fields))
