@@ -261,7 +261,8 @@ def test_owner_calls_as_calldata(ouro: Run, place: Place) -> None:
     place.rpc("one", "anvil_setBalance", address, hex(COIN))
     place.rpc("one", "anvil_setBalance", OWNER, hex(COIN))
     place.rpc("one", "anvil_impersonateAccount", OWNER)
-    place.rpc("one", "eth_sendTransaction", {"from": OWNER, **call, "value": "0x0"})
+    with place.nodes["one"].client() as client:
+        client.receipt(client.call("eth_sendTransaction", {"from": OWNER, **call, "value": "0x0"}))
     assert place.rpc("one", "eth_getBalance", address, "latest") == "0x0"
     listed = ouro("calldata", "list").out
     for name in ("accept-ownership", "offer-ownership", "pause", "set-treasury", "unpause", "withdraw"):

@@ -1,6 +1,7 @@
 """Deployment on real nodes: one address everywhere, nobody else can take it, and every refusal sends nothing."""
 
 import importlib.util
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -57,6 +58,17 @@ def make_node(tmp_path: Path) -> Iterator[MakeNode]:
 def rpc(node: AnvilNode, method: str, *params: Any) -> Any:
     with node.client() as client:
         return client.call(method, *params)
+
+
+def mined(node: AnvilNode, request: dict[str, Any]) -> dict[str, Any]:
+    """The receipt; a node that mines at once still answers before it has."""
+    with node.client() as client:
+        tx_hash = client.call("eth_sendTransaction", request)
+        for _ in range(1_000):
+            if (receipt := client.call("eth_getTransactionReceipt", tx_hash)) is not None:
+                return receipt
+            time.sleep(0.01)
+    raise AssertionError(f"{tx_hash} was not mined")
 
 
 def wish(chain_id: int = 9_300_001, **changes: Any) -> Wish:
@@ -218,8 +230,7 @@ async def test_nobody_else_can_take_the_address(make_node: MakeNode) -> None:
         # The thief copies the pending transaction as it is, and is mined first.
         made = await plan(endpoints, wish(number=7))
         copied = {"from": thief, "to": made.steps[0].to, "data": "0x" + made.steps[0].data.hex(), "gas": "0x500000"}
-        tx_hash = rpc(node, "eth_sendTransaction", copied)
-        assert rpc(node, "eth_getTransactionReceipt", tx_hash)["status"] == "0x0"
+        assert mined(node, copied)["status"] == "0x0"
         assert rpc(node, "eth_getCode", address, "latest") == "0x"
         assert (await deploy(endpoints, wish(number=7), signer)).address == address
     # The thief's own salt of the same number leads elsewhere.
@@ -232,7 +243,7 @@ async def test_somebody_else_making_the_shared_factory_first_is_fine(make_node: 
     def overtaken(tx: DeployTx) -> tuple[bytes, str]:
         if tx.to == PROXY:
             stranger = rpc(node, "eth_accounts")[0]
-            rpc(node, "eth_sendTransaction", {"from": stranger, "to": PROXY, "data": "0x" + tx.data.hex()})
+            mined(node, {"from": stranger, "to": PROXY, "data": "0x" + tx.data.hex()})
         return signer(tx)
 
     async with pool(node) as endpoints:
