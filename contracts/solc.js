@@ -6,10 +6,9 @@ if (process.argv.includes("--version")) {
   console.log(`solc, the solidity compiler commandline interface\nVersion: ${version}.Linux.g++`);
 } else {
   const input = JSON.parse(fs.readFileSync(0, "utf8"));
-  for (const [name, source] of Object.entries(input.sources))
-    if (source.urls && source.content === undefined) {
-      const found = source.urls.map(u => path.resolve(u)).find(u => fs.existsSync(u));
-      if (found) input.sources[name] = { content: fs.readFileSync(found, "utf8") };
-    }
-  process.stdout.write(solc.compile(JSON.stringify(input)));
+  // wasm reads no files: what is named by its place only is read here, from the caller's directory.
+  const read = (name) => {
+    try { return { contents: fs.readFileSync(path.resolve(name), "utf8") }; } catch (error) { return { error: String(error) }; }
+  };
+  process.stdout.write(solc.compile(JSON.stringify(input), { import: read }));
 }

@@ -1,5 +1,6 @@
 """Worlds of real protocol contracts for the executor's tests."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bigworld import BigWorld
 from packages import available
 from world import EvmBackend, World
+
+from ouro.execution import contract
+
+# A mutant's creation code instead of the shipped one: tests/contracts/mutants.py.
+if mutant := os.environ.get("OURO_TEST_EXECUTOR"):
+    shipped = contract.executor_artifact()
+    code = bytes.fromhex(Path(mutant).read_text())
+    changed = contract.ExecutorArtifact(shipped.abi, code, shipped.runtime_code, shipped.compiler)
+    contract.executor_artifact = lambda: changed  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="module")

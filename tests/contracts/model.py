@@ -3,8 +3,8 @@
     python tests/contracts/model.py [--length 3] [--pairs] [--sample 2000]
 
 World: the executor holds 2 of the profit token (wrapped native), 2 of another token, 2 native. Someone holds an
-operator's key, writes any program, and is every pool, manager, lender and recipient in it (contracts/src/Actor.sol is
-the same actor); at each call he does one of ``ACTS``. A detector looks at every outcome of a transaction that did
+operator's key, writes any program, and is every pool, manager, lender and recipient in it (contracts/src/Actor.sol
+is the same actor); at each call he does one of ``ACTS``. A detector looks at all outcomes of transactions that did
 not revert. The model takes nothing from the contract but its rules; a sample of the states, or all, is run on the
 bytecode and must agree.
 """
@@ -62,7 +62,7 @@ class Case:
 
 @dataclass
 class Machine:
-    """Executor, tokens, actor. ``balances`` by (token, holder): executor, actor K, treasury, 0 nobody."""
+    """Executor, tokens, actor. ``balances`` by (token, holder), E being the executor, K the actor."""
 
     case: Case
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: dict(START))
@@ -72,7 +72,7 @@ class Machine:
     manager: str = "0"
     calls: int = 0
 
-    # -------------------------------------------------------------------------------------------------- the executor
+    """Executor, tokens, actor. ``balances`` by (token, holder); E is the executor, K the actor."""
 
     def execute(self, sender: str, ops: tuple[str, ...], listed: tuple[str, ...]) -> None:
         if sender != "operator" and not (sender == "K" and self.case.actor_is_operator):
