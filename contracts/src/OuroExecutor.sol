@@ -209,8 +209,24 @@ contract OuroExecutor {
         assembly ("memory-safe") {
             expected := tload(EXPECTED)
         }
-        if (expected == 0) _start();
-        else _resume(expected);
+        if (expected == 0) {
+            _start();
+            return;
+        }
+        _resume(expected);
+        assembly ("memory-safe") {
+            // Uniswap V4 (1) wants bytes back, Aave (5) wants true; the others do not look.
+            switch and(expected, 0xff)
+            case 1 {
+                mstore(0, 0x20)
+                mstore(0x20, 0)
+                return(0, 0x40)
+            }
+            case 5 {
+                mstore(0, 1)
+                return(0, 0x20)
+            }
+        }
     }
 
     /// @dev Header: flags(1) maxBlock(4, zero for none) minProfit(14) profitToken(20); by flags deadline(5) parentHash(8)
@@ -398,19 +414,6 @@ contract OuroExecutor {
         }
         if (!authentic) revert BadCallback();
         _run(pos, end);
-        assembly ("memory-safe") {
-            // Uniswap V4 (1) wants bytes back, Aave (5) wants true; the others do not look.
-            switch and(expected, 0xff)
-            case 1 {
-                mstore(0, 0x20)
-                mstore(0x20, 0)
-                return(0, 0x40)
-            }
-            case 5 {
-                mstore(0, 1)
-                return(0, 0x20)
-            }
-        }
     }
 
     /// @dev Runs operations from calldata [pos, end). Each begins with op(1) amount(14); docs/executor.md says what follows.

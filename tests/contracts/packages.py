@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -51,16 +52,26 @@ def morpho_code() -> bytes:
     entry = next(p for p in read_lock(LOCK) if p.name == "sphere-mezo-solidity-files")
     base = "domains/morpho/contracts/"
     sources = {name.removeprefix(base): (_folder(entry.spec) / name).read_text() for name in entry.files}
-    _, output = compiler().compile_sources(sources)
-    return bytes.fromhex(output["contracts"]["Morpho.sol"]["Morpho"]["evm"]["bytecode"]["object"])
+    return _compiled(sources, "Morpho.sol", "Morpho")
 
 
 @cache
 def own_code(source: str, contract: str) -> bytes:
     """Creation code of a test contract below contracts/src."""
-    module = compiler()
-    _, output = module.compile_sources(module.collect(source))
-    return bytes.fromhex(output["contracts"][source][contract]["evm"]["bytecode"]["object"])
+    return _compiled(compiler().collect(source), source, contract)
+
+
+def _compiled(sources: dict[str, str], source: str, contract: str) -> bytes:
+    """Compiled once per text: the compiler takes seconds."""
+    key = compiler().source_sha256(sources)
+    kept = cache_dir().parent / "contract-tests" / f"{contract}-{key[:24]}.hex"
+    if not kept.exists():
+        _, output = compiler().compile_sources(sources)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(output["contracts"][source][contract]["evm"]["bytecode"]["object"])
+        part.replace(kept)
+    return bytes.fromhex(kept.read_text())
 
 
 if __name__ == "__main__":
