@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a table of source text
 """Mutation of the executor: drop or invert each check of this list; the tests must notice every one.
 
-    python tests/contracts/mutants.py [--only NAME]
+    python tests/contracts/mutants.py [--only NAME | --first N]
 
 Each mutant is compiled and run through ``KILLERS``; exit 1 when one survives.
 """
@@ -150,8 +150,9 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Every check of the executor, dropped or inverted")
     parser.add_argument("--only", help="name of one mutant")
-    only = parser.parse_args().only
-    names = [only] if only else list(MUTANTS)
+    parser.add_argument("--first", type=int, default=0, help="place in the list to begin at")
+    options = parser.parse_args()
+    names = [options.only] if options.only else list(MUTANTS)[options.first :]
     for name in names:
         mutant_source(name)
     survivors = []
