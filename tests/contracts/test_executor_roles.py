@@ -108,6 +108,32 @@ class TestPrograms:
         data = raw(world, op(Kind.SEND, 1, bytes([index]) + hexed(world.stranger), 3))
         assert reason(world, data, world.operator) == "BadProgram"
 
+    @pytest.mark.parametrize("kind", range(21, 32))
+    def test_operations_that_do_not_exist(self, world: World, kind: int) -> None:
+        assert reason(world, raw(world, op(kind, 1)), world.operator) == "BadProgram"
+
+    @pytest.mark.parametrize("index", [1, 2, 15])
+    def test_native_coin_that_is_not_listed_can_not_be_spent(self, world: World, index: int) -> None:
+        """An empty place of the list must not be taken for the native coin, whose address is zero."""
+        world.backend.evm.set_balance(world.executor, 10)
+        data = raw(world, op(Kind.SETTLE, 1, bytes([index])))
+        assert reason(world, data, world.operator) == "BadProgram"
+        data = raw(world, op(Kind.WRAP, 1, b"\x00" + bytes([index])))
+        assert reason(world, data, world.operator) == "BadProgram"
+
+    def test_what_was_held_is_no_token(self, world: World) -> None:
+        """A token of the attacker's claims a balance that, as a word, would list the token he wants."""
+        token = world.tokens["T1"]
+        world.transfer(token, world.executor, 5)
+        fake = world.backend.deploy(own_code("FakeToken.sol", "FakeToken"), world.stranger)
+        claim = 1 << 160 | int(token, 16)
+        give = calldata("swap(uint256,uint256,address,bytes)", 0, claim, world.executor, b"")
+        world.backend.send(fake, give, world.stranger)
+        header = encode_program(Program(None, 0, fake, (Op(Kind.SETTLED),), held=True))[:-15]
+        data = header + op(Kind.SEND, 5, bytes([32]) + hexed(world.stranger), 3)
+        assert reason(world, data, world.operator) == "BadProgram"
+        assert world.balance(token, world.executor) == 5
+
     def test_too_long_a_list(self, world: World) -> None:
         header = bytearray(raw(world, op(Kind.SETTLED, 0))[:39])
         header[0] = 8
