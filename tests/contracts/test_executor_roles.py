@@ -3,7 +3,7 @@
 import pytest
 from bigworld import BigWorld
 from packages import own_code
-from world import Reverted, World, address_of, calldata
+from world import Reverted, World, address_of, calldata, encode
 
 from ouro.execution import contract
 from ouro.execution.encode import encode_plan
@@ -179,6 +179,19 @@ class TestPrograms:
     def test_profit_token_that_can_not_be_read(self, world: World) -> None:
         data = encode_program(Program(None, 0, world.stranger, (Op(Kind.SETTLED),)))
         assert reason(world, data, world.operator) == "BalanceUnreadable"
+
+
+@pytest.mark.parametrize("kind", [Kind.LOAN_AAVE, Kind.LOAN_MORPHO])
+def test_a_lender_that_pulls_nothing_keeps_no_approval(world: World, kind: Kind) -> None:
+    token = world.tokens["T1"]
+    arguments = encode(["address"] * 3, [world.executor, world.tokens["W"], token])
+    lender = world.backend.deploy(own_code("Actor.sol", "Actor") + arguments, world.stranger)
+    world.backend.send(lender, calldata("configure(uint8,uint8,bytes)", 1, 1, b""), world.stranger)
+    fee = bytes(14) if kind is Kind.LOAN_AAVE else b""
+    data = raw(world, op(kind, 5, hexed(lender) + b"\x01" + fee), op(Kind.SETTLED, 0), tokens=(token,))
+    world.backend.send(world.executor, data, world.operator)
+    assert world.read(lender, "calls()", ["uint256"]) == (1,)
+    assert world.read(token, "allowance(address,address)", ["uint256"], world.executor, lender) == (0,)
 
 
 class TestOneTransaction:
