@@ -19,7 +19,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo test chaos lint types differential contracts bench lock clean _check _python _node _contracts
+.PHONY: help setup demo test chaos lint types differential contracts bench gas contract-tests contract-tests-long audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -30,6 +30,9 @@ help:
 	make lint types    ruff; pyright
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
+	make gas           gas of the executor's transactions beside mainnet's winners   (ARGS=--update)
+	make contract-tests          forge, pyrevm, model of the executor; -long: minutes to hours
+	make audit         slither and halmos over the executor, in an environment of their own
 	make bench         benchmarks
 	make lock          solve the locks anew                            (LOCK_FLAGS=--upgrade for newer versions)
 	make clean         remove what setup installed; recorded data stays
@@ -107,6 +110,36 @@ differential: setup
 contracts: setup
 	@exec $(PY) contracts/compile.py $(ARGS)
 
+FORGE := node_modules/@foundry-rs/forge-linux-amd64/bin/forge
+
+# What only the contract tests need (Uniswap V4 with forge-std, Balancer, Morpho) is fetched here, not by set-up.
+_test_packages: setup
+	@$(PY) tests/contracts/packages.py >&2
+
+gas: _test_packages
+	@exec $(PY) tests/contracts/gas_table.py $(ARGS)
+
+contract-tests: _test_packages
+	@$(PY) contracts/compile.py --check
+	$(PY) -m pytest tests/contracts $(ARGS)
+	cd contracts && ../$(FORGE) test
+
+contract-tests-long: _test_packages
+	@cd contracts && FOUNDRY_PROFILE=long ../$(FORGE) test
+	cd ..
+	$(PY) tests/contracts/model.py --length 3 --pairs --sample 100000
+	$(PY) tests/contracts/mutants.py
+
+audit: setup
+	@key=$$({ cat requirements-audit.lock; pwd; } | sha256sum | cut -c1-16)
+	stamp=.venv-audit/.ouro-$$key
+	if [ ! -e "$$stamp" ]; then
+	    rm -rf .venv-audit; $(PYTHON) -m venv .venv-audit
+	    $(UV) pip install --quiet --python .venv-audit/bin/python --require-hashes -r requirements-audit.lock
+	    touch "$$stamp"
+	fi
+	exec $(PY) contracts/audit.py
+
 bench: setup
 	@exec $(PY) -m benchmarks.quick $(ARGS)
 
@@ -116,6 +149,7 @@ lock: setup
 	$(UV_COMPILE) requirements-build.in -o requirements-build.lock
 	$(UV_COMPILE) pyproject.toml -o requirements.lock
 	$(UV_COMPILE) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) requirements-audit.in -o requirements-audit.lock
 	npm install --package-lock-only --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2
 	# npm copies links to sponsors' pages into its lock and has no option against it.
 	node -e 'const fs = require("fs"), lock = JSON.parse(fs.readFileSync("package-lock.json"));
@@ -125,4 +159,4 @@ lock: setup
 	! grep -n "://" *.lock package-lock.json
 
 clean:
-	@rm -rf .venv node_modules .cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-audit node_modules .cache .pytest_cache .ruff_cache .hypothesis

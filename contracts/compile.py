@@ -24,8 +24,15 @@ OPTIMIZER_RUNS = 1_000_000
 CONTRACTS: dict[str, tuple[str, Path]] = {
     "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
     "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+    "Create3Factory.sol": ("Create3Factory", ROOT / "src/ouro/execution/artifacts/Create3Factory.json"),
     "PoolDriver.sol": ("PoolDriver", ROOT / "tests/differential/PoolDriver.json"),
 }
+
+# source file → (EVM version, through the IR, optimizer runs), where not the usual ones. The factory's are frozen:
+# its address on all chains, and with it the executor's, comes from its code.
+Settings = tuple[str, bool, int]
+USUAL: Settings = (EVM_VERSION, True, OPTIMIZER_RUNS)
+SETTINGS: dict[str, Settings] = {"Create3Factory.sol": ("london", False, 200)}
 
 # 2394: "transient storage can break composability", told of every use of it
 _KNOWN_WARNINGS = {"2394"}
@@ -70,14 +77,16 @@ def source_sha256(sources: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def compile_sources(sources: dict[str, str]) -> tuple[str, dict[str, Any]]:
+def compile_sources(sources: dict[str, str], settings: Settings = USUAL) -> tuple[str, dict[str, Any]]:
     """Run solc once over ``sources``; returns its version and the standard JSON output."""
+    evm_version, via_ir, runs = settings
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
         "settings": {
-            "evmVersion": EVM_VERSION,
-            "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
+            "evmVersion": evm_version,
+            "viaIR": via_ir,
+            "optimizer": {"enabled": True, "runs": runs},
             "metadata": {"bytecodeHash": "none", "appendCBOR": False},
             "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
         },
@@ -102,15 +111,24 @@ def compile_sources(sources: dict[str, str]) -> tuple[str, dict[str, Any]]:
 
 def build(names: list[str]) -> dict[Path, str]:
     """Artifact texts by path for the contracts of these source files."""
+    texts: dict[Path, str] = {}
+    for settings in dict.fromkeys(SETTINGS.get(name, USUAL) for name in names):
+        texts |= _build_alike([name for name in names if SETTINGS.get(name, USUAL) == settings], settings)
+    return texts
+
+
+def _build_alike(names: list[str], settings: Settings) -> dict[Path, str]:
     trees = {name: collect(name) for name in names}
-    version, output = compile_sources({path: text for tree in trees.values() for path, text in tree.items()})
+    merged = {path: text for tree in trees.values() for path, text in tree.items()}
+    version, output = compile_sources(merged, settings)
+    evm_version, _, runs = settings
     texts = {}
     for name, tree in trees.items():
         contract, path = CONTRACTS[name]
         compiled = output["contracts"][name][contract]
         artifact = {
             "contract": contract,
-            "compiler": f"solc {version}, {EVM_VERSION}, optimizer {OPTIMIZER_RUNS} runs",
+            "compiler": f"solc {version}, {evm_version}, optimizer {runs} runs",
             "source_sha256": source_sha256(tree),
             "abi": compiled["abi"],
             "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],

@@ -134,11 +134,11 @@ class TestGuards:
         assert reason_of(world, b"\x00" * 39) == ("bug", "BalanceUnreadable")
 
     def test_own_functions_are_not_taken_for_programs(self) -> None:
-        """Programs start with the top byte of a 40-bit block number: zero until block 2^32."""
+        """Programs start with five flag bits."""
         functions = [entry for entry in contract.executor_artifact().abi if entry["type"] == "function"]
         for entry in functions:
             signature = f"{entry['name']}({','.join(i['type'] for i in entry['inputs'])})"
-            assert selector(signature)[0] > 0x3E
+            assert selector(signature)[0] >= 0x20
 
 
 class TestCallbacks:
@@ -165,7 +165,7 @@ class TestCallbacks:
             ("AlteredData", "BadCallback"),
             ("ForgedV2", "BadCallback"),
             ("Relay", "BadCallback"),
-            ("TwiceV3", "NotOperator"),
+            ("TwiceV3", "BadProgram"),
         ],
     )
     def test_lying_v3_pool(self, world: World, act: str, reason: str) -> None:

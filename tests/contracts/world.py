@@ -18,6 +18,7 @@ import httpx
 import pyrevm
 from eth_abi.abi import decode, encode
 
+from ouro.execution.access_list import AccessList, of_node
 from ouro.execution.contract import creation_code
 from ouro.hashing import keccak, selector
 from ouro.testnet.artifacts import artifact, load_json
@@ -69,10 +70,11 @@ class EvmBackend:
         self.evm = pyrevm.EVM(spec_id="Cancun")
         self.set_block(100)
 
-    def set_block(self, number: int) -> None:
-        self.evm.set_block_env(
-            pyrevm.BlockEnv(number=number, timestamp=1_700_000_000 + number, gas_limit=30_000_000)
+    def set_block(self, number: int, coinbase: Address = "0x" + "00" * 19 + "cb") -> None:
+        block = pyrevm.BlockEnv(
+            number=number, timestamp=1_700_000_000 + number, gas_limit=30_000_000, coinbase=coinbase
         )
+        self.evm.set_block_env(block)
 
     def fund(self, account: Address) -> None:
         self.evm.set_balance(account, 10**24)
@@ -165,13 +167,20 @@ class NodeBackend:
         assert receipt["status"] == "0x1", "deployment reverted"
         return receipt["contractAddress"].lower()
 
-    def send(self, to: Address, data: bytes, sender: Address, value: int = 0) -> int:
-        transaction = {"from": sender, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
+    def send(self, to: Address, data: bytes, sender: Address, value: int = 0, access_list: AccessList = ()) -> int:
+        transaction: dict[str, Any] = {"from": sender, "to": to, "data": "0x" + data.hex(), "value": hex(value)}
+        if access_list:
+            transaction["accessList"] = [{"address": a, "storageKeys": list(slots)} for a, slots in access_list]
         receipt = self.transact(transaction)
         if receipt["status"] != "0x1":
             self.rpc("eth_call", transaction, "latest")
             raise Reverted(b"", "reverted in its block, not after it")
         return int(receipt["gasUsed"], 16)
+
+    def access_list(self, to: Address, data: bytes, sender: Address) -> AccessList:
+        """The list that pays, by the node's own answer."""
+        transaction = {"from": sender, "to": to, "data": "0x" + data.hex()}
+        return of_node(self.rpc("eth_createAccessList", transaction, "latest"), (to, sender))
 
     def call(self, to: Address, data: bytes, sender: Address | None = None) -> bytes:
         transaction = {"from": sender or address_of("reader"), "to": to, "data": "0x" + data.hex()}

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from ouro.execution.encode import (
     MAX_AMOUNT_WEI,
+    Bribe,
     EncodeError,
     Kind,
     Op,
+    PoolKey,
     Program,
     classify_revert,
     decode_program,
@@ -19,6 +21,7 @@ from ouro.execution.encode import (
     encode_program,
     operations,
 )
+from ouro.execution.program import MAX_BLOCK_NUMBER, MAX_DEADLINE, NATIVE
 from ouro.hashing import selector
 from ouro.types import Hop
 
@@ -46,21 +49,64 @@ def cycle(families: tuple[str, ...], amounts: tuple[int, ...]) -> tuple[Hop, ...
 
 addresses = st.binary(min_size=20, max_size=20).filter(any).map(lambda raw: "0x" + raw.hex())
 amounts = st.integers(1, MAX_AMOUNT_WEI)
-pool_ops = st.builds(
-    Op, st.sampled_from([Kind.V2_SWAP, Kind.V3_SWAP]), addresses, st.booleans(), amounts, st.none() | addresses
-)
-flashes = st.builds(Op, st.just(Kind.V2_FLASH), addresses, st.booleans(), amounts, st.none())
-transfers = st.builds(Op, st.just(Kind.TRANSFER), st.none(), st.just(False), amounts, st.none() | addresses)
-programs = st.builds(
-    Program,
-    st.none() | st.integers(1, (1 << 40) - 1),
-    st.integers(0, MAX_AMOUNT_WEI),
-    addresses,
-    st.lists(pool_ops | flashes | transfers, min_size=1, max_size=9).map(tuple),
-)
+NO_POOL = (Kind.TRANSFER, Kind.SEND, Kind.RECEIVED, Kind.V4_SWAP, Kind.TAKE, Kind.SETTLE, Kind.SYNC, Kind.SETTLED)
+RECIPIENT = (Kind.TRANSFER, Kind.V2_SWAP, Kind.V3_SWAP, Kind.SEND, Kind.V2_IN, Kind.TAKE)
+DIRECTION = (Kind.V2_SWAP, Kind.V2_FLASH, Kind.V3_SWAP, Kind.V2_IN, Kind.V4_SWAP, Kind.GUARD_V2, Kind.LOAN_V3)
 
 
-@given(programs)
+@st.composite
+def keys(draw: st.DrawFn) -> PoolKey:
+    low, high = sorted(draw(st.lists(addresses, min_size=2, max_size=2, unique=True)))
+    hooks = draw(st.just(NATIVE) | addresses)
+    low = draw(st.sampled_from([low, NATIVE]))
+    return PoolKey(low, high, draw(st.integers(0, 2**24 - 1)), draw(st.integers(1, 32_767)), hooks)
+
+
+@st.composite
+def ops(draw: st.DrawFn, listed: tuple[str, ...]) -> Op:
+    """Any single operation that the encoder takes; amounts fixed, so that no register is asked for."""
+    kind = draw(st.sampled_from(Kind))
+    erc20 = st.sampled_from([token for token in listed if token != NATIVE])
+    token = None
+    if kind in (Kind.TAKE, Kind.SYNC):
+        token = draw(addresses | st.just(NATIVE))
+    elif kind in (Kind.SETTLE, Kind.RECEIVED):
+        token = draw(st.sampled_from(listed))
+    elif kind in (Kind.SEND, Kind.LOAN_BALANCER, Kind.LOAN_AAVE, Kind.LOAN_MORPHO, Kind.WRAP, Kind.UNWRAP):
+        token = draw(erc20)
+    fee = {Kind.V2_IN: st.integers(0, 999_999), Kind.LOAN_AAVE: st.integers(0, MAX_AMOUNT_WEI)}
+    return Op(
+        kind,
+        None if kind in (*NO_POOL, Kind.WRAP, Kind.UNWRAP) else draw(addresses),
+        kind in DIRECTION and draw(st.booleans()),
+        0 if kind in (Kind.UNLOCK, Kind.SYNC, Kind.SETTLED) else draw(amounts),
+        draw(st.none() | addresses) if kind in RECIPIENT else None,
+        token,
+        draw(fee.get(kind, st.just(0))),
+        draw(keys()) if kind is Kind.V4_SWAP else None,
+    )
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """Header with every mixture of guards, and one to nine operations."""
+    profit, *more = draw(st.lists(addresses, min_size=1, max_size=5, unique=True))
+    listed = (profit, NATIVE, *more)
+    bribes = st.builds(Bribe, st.integers(0, 10**6), st.none() | addresses, st.booleans())
+    return Program(
+        draw(st.none() | st.integers(1, MAX_BLOCK_NUMBER)),
+        draw(st.integers(0, MAX_AMOUNT_WEI)),
+        profit,
+        tuple(draw(st.lists(ops(listed), min_size=1, max_size=9))),
+        draw(st.none() | st.integers(1, MAX_DEADLINE)),
+        draw(st.none() | st.binary(min_size=8, max_size=8)),
+        draw(st.none() | bribes),
+        listed[1:],
+        draw(st.booleans()),
+    )
+
+
+@given(programs())
 def test_any_program_survives_the_round_trip(program: Program) -> None:
     assert decode_program(encode_program(program)) == program
 
@@ -72,16 +118,16 @@ def test_any_program_survives_the_round_trip(program: Program) -> None:
 def test_every_cycle_pays_each_pool_once(families: list[str], values: list[int]) -> None:
     """Follow the money: each hop is one operation, and what it puts out goes to the next pool, in the end to us."""
     hops = cycle(tuple(families), tuple(values))
-    ops = operations(hops)
-    assert decode_program(encode_program(Program(1, 0, hops[0].token_in, ops))).ops == ops
-    by_pool = {op.pool: op for op in ops if op.pool}
-    assert len(by_pool) == len(hops) == len(ops) - 1
+    made = operations(hops)
+    assert decode_program(encode_program(Program(1, 0, hops[0].token_in, made))).ops == made
+    by_pool = {op.pool: op for op in made if op.pool}
+    assert len(by_pool) == len(hops) == len(made) - 1
     for hop, after in zip(hops, (*hops[1:], None), strict=True):
         assert by_pool[hop.pool].to == (after.pool if after else None)
         expected = hop.amount_in_wei if hop.family == "uniswap_v3" else hop.amount_out_wei
         assert by_pool[hop.pool].amount_wei == expected
         assert by_pool[hop.pool].zero_for_one == (hop.i == 0)
-    (payment,) = [op for op in ops if op.kind is Kind.TRANSFER]
+    (payment,) = [op for op in made if op.kind is Kind.TRANSFER]
     assert (payment.to, payment.amount_wei) == (hops[0].pool, hops[0].amount_in_wei)
 
 

@@ -117,3 +117,22 @@ async def test_failures_have_a_kind_and_a_reason(node_world: World) -> None:
     assert preflight.run(b"\x00", world.operator, context).revert_kind == "bug"
     # Nothing of all this stayed.
     assert preflight.run(good, world.operator, context, hops).realised_profit_wei == gain
+
+
+async def test_access_lists_save_gas_and_preflight_knows_how_much(node_world: World) -> None:
+    """The list is made without asking the node; what it costs and saves equals the receipt."""
+    world = node_world
+    follower = Follower(world)
+    shadow = await shadow_of(world, follower)
+    preflight = Preflight(shadow)
+    for shape in [*SHAPES, *SHAPES]:
+        hops = world.hops(shape, 10**14)
+        calldata = encode_plan(hops, world.tokens["W"], 1, 10**6)
+        context = next_context(world)
+        plain = preflight.run(calldata, world.operator, context, hops)
+        listed, result = preflight.run_listed(calldata, world.operator, context, hops, follower.states)
+        receipt_gas = world.backend.send(world.executor, calldata, world.operator, access_list=listed)
+        assert plain.gas_used - result.gas_used >= 100 * 7 * len(shape)
+        assert result.gas_used == receipt_gas, shape
+        while follower.number < follower.head():
+            shadow.apply(follower.number + 1, follower.advance())

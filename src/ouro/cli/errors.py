@@ -17,6 +17,9 @@ _KNOWN = (
     ("ouro.testnet.node", "NodeStartError"),
     ("ouro.testnet.artifacts", "ArtifactError"),
     ("ouro.engine.errors", "EngineError"),
+    ("ouro.execution.builds", "DeployError"),
+    ("ouro.execution.describe", "InputError"),
+    ("ouro.execution.encode", "EncodeError"),
 )
 _OS_PROBLEMS = frozenset(
     {

@@ -60,8 +60,18 @@ def set_operator(operator: Address, allowed: bool) -> bytes:
 
 
 def set_treasury(treasury: Address) -> bytes:
-    """Owner: where profit goes from now on."""
+    """Owner: where profit goes from now on. The executor's own address keeps it there as inventory."""
     return selector("setTreasury(address)") + encode(["address"], [treasury])
+
+
+def set_bribe_cap(share_ppm: int) -> bytes:
+    """Owner: the largest share of a realised profit that a program may bid; zero at first."""
+    return selector("setBribeCap(uint256)") + encode(["uint256"], [share_ppm])
+
+
+def set_bribe_recipient(recipient: Address, allowed: bool) -> bytes:
+    """Owner: let bribes go to ``recipient``, besides the block's own fee recipient."""
+    return selector("setBribeRecipient(address,bool)") + encode(["address", "bool"], [recipient, allowed])
 
 
 def offer_ownership(next_owner: Address) -> bytes:

@@ -1,8 +1,10 @@
 """Pre-flight: the real calldata against the real executor bytecode on the shadow of the chain."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from ouro.execution.access_list import AccessList, of_plan, saved_gas
 from ouro.execution.evmdb import CallResult, Session
 from ouro.execution.reading import BALANCE_OF
 from ouro.execution.reverts import RevertKind, classify_revert
@@ -70,6 +72,29 @@ class Preflight:
         limit = result.gas_peak * GAS_LIMIT_MARGIN_PPM // 1_000_000
         amounts = realised(hops, result.logs)
         return PreflightResult(True, after - before, result.gas_used, limit, None, "", amounts, result.logs)
+
+    def run_listed(
+        self,
+        calldata: bytes,
+        operator: Address,
+        context: BlockContext,
+        hops: Sequence[Hop],
+        states: Mapping[Address, Any],
+    ) -> tuple[AccessList, PreflightResult]:
+        """``run`` for a transaction with the access list of these hops, which is empty where it would save nothing.
+
+        The gas is computed from the list, not metered: pyrevm loads listed words past its journal, where a revert
+        does not reach them, so they would stay, warm and stale.
+        """
+        shadow = self._shadow
+        plain = self.run(calldata, operator, context, hops)
+        if not plain.ok:
+            return (), plain
+        listed = of_plan(hops, states, shadow.balance_slots, shadow.executor, shadow.treasury)
+        saved = saved_gas(listed, (shadow.executor, operator))
+        if saved <= 0:
+            return (), plain
+        return listed, replace(plain, gas_used=plain.gas_used - saved)
 
     def _treasury_balance(self, token: Address, context: BlockContext) -> int | None:
         with self._shadow.database.session(context) as session:

@@ -13,7 +13,12 @@ RevertKind = Literal["competitive", "bug"]
 _ERROR_STRING = selector("Error(string)")
 _PANIC = selector("Panic(uint256)")
 _SHORTFALL = selector("Shortfall(uint256,uint256)")
-_COMPETITIVE = {selector("Late()"): "Late"}
+# V4's books that do not balance, or a price already at its bound: a pool gave another amount than planned.
+_COMPETITIVE = {
+    selector("Late()"): "Late",
+    selector("CurrencyNotSettled()"): "CurrencyNotSettled",
+    selector("PriceLimitAlreadyExceeded(uint160,uint160)"): "PriceLimitAlreadyExceeded",
+}
 _BUGS = {
     selector(f"{name}()"): name
     for name in (
@@ -26,9 +31,12 @@ _BUGS = {
         "BadProgram",
         "TransferFailed",
         "BalanceUnreadable",
+        "BribeRefused",
         "ZeroAddress",
+        "TooMany",
     )
 }
+_BALANCE_FELL = selector("BalanceFell(address)")
 # Pairs of every V2 fork: "<Name>: K" when the fixed output no longer fits, INSUFFICIENT_LIQUIDITY when it exceeds
 # the reserve. V3 pools: IIA when less arrived than they ask, SPL when the price already stands at its bound.
 _MOVED = re.compile(r"(?:[^:]*: ?(?:K|INSUFFICIENT_LIQUIDITY)|IIA|SPL)")
@@ -49,6 +57,8 @@ def classify_revert(data: bytes) -> tuple[RevertKind, str]:
         if head == _SHORTFALL:
             got, want = decode(["uint256", "uint256"], body)
             return "competitive", f"Shortfall(got={got}, want={want})"
+        if head == _BALANCE_FELL:
+            return "bug", f"BalanceFell({decode(['address'], body)[0]})"
         if head == _PANIC:
             return "bug", f"Panic(0x{decode(['uint256'], body)[0]:02x})"
         if head == _ERROR_STRING:

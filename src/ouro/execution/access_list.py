@@ -1,0 +1,111 @@
+"""EIP-2930 access lists for plans: only what is touched, and only where it saves gas.
+
+A listed account costs 2400 and saves 2500 on its first touch; a listed word costs 1900 and saves 2000 on a first
+read, 2100 on a first write. Accounts that a transaction warms anyway (sender, target, fee recipient, precompiles)
+save nothing themselves: listing such an account for its words pays from 25 words on. A word that is listed and not
+touched costs 1900, so a list is made only of what surely is touched.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ouro.execution.slots import BalanceSlot
+from ouro.hashing import keccak
+from ouro.types import Address, Hop
+
+AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
+"""As ``SignRequest`` has it: addresses and slots as 0x-hex."""
+
+ADDRESS_COST, ADDRESS_SAVING = 2_400, 2_500
+SLOT_COST, SLOT_SAVING = 1_900, 2_000
+"""A first write without a read before saves 2100; swaps read every word that they write."""
+
+_V2_SWAP_SLOTS = (6, 7, 8, 9, 10, 12)
+"""token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
+_V3_SLOT0, _V3_LIQUIDITY, _V3_BITMAP = 0, 4, 6
+
+
+def slot_hex(slot: int) -> str:
+    """A slot as access lists write it."""
+    return f"0x{slot:064x}"
+
+
+def pruned(touched: Mapping[Address, Iterable[int]], warm: Iterable[Address]) -> AccessList:
+    """The list that saves most, of accounts and words that are surely touched; empty when nothing does.
+
+    ``warm`` are the accounts that need no entry. Sorted, so that the same plan gives the same bytes.
+    """
+    without_entry = {address.lower() for address in warm}
+    entries = []
+    for address in sorted(touched):
+        slots = sorted(set(touched[address]))
+        saving = len(slots) * (SLOT_SAVING - SLOT_COST) - ADDRESS_COST
+        saving += 0 if address.lower() in without_entry else ADDRESS_SAVING
+        if saving > 0:
+            entries.append((address.lower(), tuple(slot_hex(slot) for slot in slots)))
+    return tuple(entries)
+
+
+def saved_gas(access_list: AccessList, warm: Iterable[Address]) -> int:
+    """What the list saves on a transaction that touches, reading first, all that it names."""
+    without_entry = {address.lower() for address in warm}
+    return sum(
+        len(slots) * (SLOT_SAVING - SLOT_COST) - ADDRESS_COST + (0 if address in without_entry else ADDRESS_SAVING)
+        for address, slots in access_list
+    )
+
+
+def of_node(answer: Mapping[str, Any], warm: Iterable[Address]) -> AccessList:
+    """The list in an answer of ``eth_createAccessList``, less what does not pay. Raises ValueError when
+    malformed."""
+    try:
+        touched = {
+            str(entry["address"]).lower(): [int(slot, 16) for slot in entry["storageKeys"]]
+            for entry in answer["accessList"]
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an answer of eth_createAccessList: {error!r}") from error
+    return pruned(touched, warm)
+
+
+def of_plan(
+    hops: Sequence[Hop],
+    states: Mapping[Address, Any],
+    balance_slots: Mapping[Address, BalanceSlot],
+    executor: Address,
+    treasury: Address,
+) -> AccessList:
+    """The list of a cycle as ``encode_plan`` runs it, from the pools' states alone: no node is asked.
+
+    Pools without a state here, and tokens without a known balance slot, are left out.
+    """
+    touched: dict[Address, set[int]] = {}
+    for k, hop in enumerate(hops):
+        state = states.get(hop.pool)
+        if hop.family == "uniswap_v2":
+            touched.setdefault(hop.pool, set()).update(_V2_SWAP_SLOTS)
+        elif hop.family == "uniswap_v3" and state is not None:
+            touched.setdefault(hop.pool, set()).update(_v3_words(state, hop.i == 0))
+        for token, holders in (
+            (hop.token_in, (hop.pool, hops[k - 1].pool if k else executor)),
+            (hop.token_out, (hop.pool, hops[k + 1].pool if k + 1 < len(hops) else executor)),
+        ):
+            place = balance_slots.get(token)
+            if place is not None:
+                touched.setdefault(token, set()).update(place.slot(holder) for holder in holders)
+    profit_token = hops[0].token_in
+    if profit_token in balance_slots:
+        place = balance_slots[profit_token]
+        touched[profit_token] |= {place.slot(treasury), place.slot(executor)}
+    return pruned(touched, (executor,))
+
+
+def _v3_words(state: Any, zero_for_one: bool) -> tuple[int, ...]:
+    """Words that any swap in this direction touches: price, liquidity, fee growth, the first word of the tick
+    bitmap.
+
+    What a swap crosses beyond is left out: it depends on the amount, and not listing it costs nothing.
+    """
+    compressed = state.tick // state.tick_spacing + (not zero_for_one)
+    key = (compressed >> 8 & (1 << 256) - 1).to_bytes(32, "big") + _V3_BITMAP.to_bytes(32, "big")
+    return _V3_SLOT0, 1 if zero_for_one else 2, _V3_LIQUIDITY, int.from_bytes(keccak(key), "big")
