@@ -48,6 +48,7 @@ class UniswapV3State(msgspec.Struct, frozen=True):
     """
 
     family: ClassVar[str] = "uniswap_v3"
+    word_edges: ClassVar[bool] = True
 
     address: Address
     tokens: tuple[Address, Address]
