@@ -49,3 +49,10 @@ def token_pair(value: Any, field: str = "tokens") -> tuple[Address, Address]:
     if token0 >= token1:
         raise ValueError(f"{field}: {token0} must sort below {token1}")
     return token0, token1
+
+
+def boolean(value: Any, field: str) -> bool:
+    """A JSON boolean."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{field}: true or false is expected, got {value!r:.80}")
+    return value

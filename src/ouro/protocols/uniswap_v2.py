@@ -8,6 +8,7 @@ enters only as a ratio, so parts per million give the same integers as any fork'
 Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 
 from ouro.hashing import topic
 from ouro.protocols import jsonform
-from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.base import BalanceChange, Limits, Quote, QuoteError, Segments, Source, StorageWrite
 from ouro.protocols.eventdata import data_words, require_address, uint
 from ouro.types import Address, BlockContext, Log
 
@@ -83,6 +84,16 @@ class UniswapV2:
 
     name: ClassVar[str] = "uniswap_v2"
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
+    sources: ClassVar[Mapping[str, Source]] = {
+        "address": Source.FIXED,
+        "tokens": Source.FIXED,
+        "reserve0": Source.FROM_LOGS,
+        "reserve1": Source.FROM_LOGS,
+        "fee_ppm": Source.FIXED,
+        "block_timestamp_last": Source.FROM_LOGS,
+        "price0_cumulative": Source.FROM_LOGS,
+        "price1_cumulative": Source.FROM_LOGS,
+    }
 
     def decode(self, state: UniswapV2State, log: Log, timestamp: int) -> SyncDelta | None:
         """Sync only: every other event of a pair is followed by one."""
@@ -138,6 +149,15 @@ class UniswapV2:
         if not reserve_in or not reserve_out:
             return 0.0
         return reserve_out / reserve_in * ((PPM - state.fee_ppm) / PPM)
+
+    def limits(self, state: UniswapV2State, i: int, j: int, context: BlockContext) -> Limits:
+        """What fits below the largest balance a pair can record."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return Limits(0, 0)
+        room = MAX_RESERVE - reserve_in
+        return Limits(room, _amount_out(reserve_in, reserve_out, room, state.fee_ppm))
 
     def segments(self, state: UniswapV2State, i: int, j: int, context: BlockContext) -> Segments:
         """One piece that never ends."""

@@ -1,20 +1,23 @@
 """Uniswap V3: concentrated liquidity with a fixed fee, exact to the wei.
 
+Dialects (``pancakeswap_v3``, ``slipstream``) differ in a few events and in the storage layout.
+
 ``v3_math`` has the contract's integer formulas, ``v3_ticks`` the initialised ticks, ``v3_swap`` the swap itself,
 ``v3_events`` and ``v3_state`` the state and its logs, ``v3_storage`` the storage layout.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ouro.protocols import v3_events, v3_storage
-from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.base import BalanceChange, Limits, Quote, QuoteError, Segments, Source, StorageWrite
 from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
-from ouro.protocols.v3_swap import SwapResult, default_limit, swap
+from ouro.protocols.v3_swap import ConcentratedState, SwapResult, default_limit, swap
 from ouro.types import BlockContext, Log
 
 # Estimates for ranking, without the transaction's base cost; docs/protocols.md says how they were measured. A tick
@@ -23,16 +26,25 @@ BASE_GAS = 85_000
 GAS_PER_TICK = 30_000
 GAS_PER_WORD = 7_200
 
+_FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
+MAX_AMOUNT = (1 << 255) - 1
+
 
 class UniswapV3:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v3"
-    topics: ClassVar[tuple[str, ...]] = v3_events.TOPICS
+    kind: ClassVar[type[UniswapV3State]] = UniswapV3State
+    readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
+    topics: ClassVar[tuple[str, ...]] = tuple(v3_events.READERS)
+    sources: ClassVar[Mapping[str, Source]] = {
+        name: Source.FIXED if name in _FIXED_FIELDS else Source.FROM_LOGS
+        for name in UniswapV3State.__struct_fields__
+    }
 
     def decode(self, state: UniswapV3State, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for events that are none of a pool's."""
-        return v3_events.decode(state, log, timestamp)
+        return v3_events.decode(state, log, timestamp, self.readers)
 
     def apply(self, state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
         """The state after ``delta``."""
@@ -57,6 +69,10 @@ class UniswapV3:
         rows = _segments(state, _direction(i, j))
         return float(rows[0, 1] / rows[0, 0] * rows[0, 2]) if len(rows) else 0.0
 
+    def limits(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Limits:
+        """Everything up to the last liquidity."""
+        return limits_of(state, _direction(i, j))
+
     def segments(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel, the current partial one first."""
         return _segments(state, _direction(i, j))
@@ -71,7 +87,18 @@ class UniswapV3:
 
     def from_json(self, value: dict[str, Any]) -> UniswapV3State:
         """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
-        return state_from_json(value)
+        return state_from_json(value, self.kind)
+
+
+def limits_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int | None = None) -> Limits:
+    """What a swap without end takes and gives."""
+    if not state.sqrt_price_x96:
+        return Limits(0, 0)
+    limit = default_limit(zero_for_one)
+    if state.sqrt_price_x96 <= limit if zero_for_one else state.sqrt_price_x96 >= limit:
+        return Limits(0, 0)
+    result = swap(state, zero_for_one, MAX_AMOUNT, limit, fee_ppm)
+    return Limits(result.amount_in_wei, result.amount_out_wei)
 
 
 def _direction(i: int, j: int) -> bool:
