@@ -69,7 +69,7 @@ class V3World:
             play.act()
         mirror.compare_all(except_slots=play.crossed_slots())
         play.compare_ticks()
-        mirror.expect("json", state_from_json(state_to_json(mirror.state), type(mirror.state)), mirror.state)
+        mirror.expect("json", mirror.family.from_json(mirror.family.to_json(mirror.state)), mirror.state)
         for _ in range(cases):
             self.tally.reverts += play.case()
         self.tally.cases += cases
@@ -238,9 +238,8 @@ class Play:
         """Exactly what it takes to reach an edge ahead, or one unit beside it; in or out."""
         exact_in = rng.random() < 0.5
         try:
-            result = swap(
-                self.state, zero_for_one, _MAX_INT if exact_in else -_MAX_INT, self._edge_price(zero_for_one)
-            )
+            limit = self._edge_price(zero_for_one)
+            result = self._ours(zero_for_one, _MAX_INT if exact_in else -_MAX_INT, limit)
         except QuoteError:
             return 1
         beside = rng.choice([-1, 0, 0, 1])
@@ -250,18 +249,26 @@ class Play:
         signature = "swap(address,bool,int256,uint160,bytes)"
         return call_bytes(signature, self.chain.driver, zero_for_one, amount, limit, b"")
 
+    def _theirs(self, zero_for_one: bool, amount: int, limit: int) -> tuple[int, int]:
+        """What the pool's balances change by."""
+        return decode(
+            ["int256", "int256"], self.chain.drive(self.pool, self._swap_call(zero_for_one, amount, limit))
+        )
+
+    def _ours(self, zero_for_one: bool, amount: int, limit: int) -> SwapResult:
+        return swap(self.state, zero_for_one, amount, limit)
+
     def case(self) -> bool:
         """One swap, compared with the contract and undone; True where both refuse it."""
         zero_for_one, amount, limit = self._swap_arguments()
         what = f"swap(zero_for_one={zero_for_one}, amount={amount}, limit={limit})"
         mark = self.chain.evm.snapshot()
         try:
-            answer = self.chain.drive(self.pool, self._swap_call(zero_for_one, amount, limit))
-            theirs: tuple[int, int] | str = decode(["int256", "int256"], answer)
+            theirs: tuple[int, int] | str = self._theirs(zero_for_one, amount, limit)
         except Reverted as error:
             theirs = str(error)
         try:
-            ours: SwapResult | QuoteError = swap(self.state, zero_for_one, amount, limit)
+            ours: SwapResult | QuoteError = self._ours(zero_for_one, amount, limit)
         except QuoteError as error:
             ours = error
         if isinstance(ours, QuoteError) or isinstance(theirs, str):

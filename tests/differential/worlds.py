@@ -8,6 +8,7 @@ from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
 from tests.differential.solidly_cases import SolidlyWorld
 from tests.differential.v2_cases import V2World
 from tests.differential.v3_cases import V3World
+from tests.differential.v4_cases import V4World
 
 
 class World(Protocol):
@@ -26,4 +27,5 @@ WORLDS: dict[str, Callable[[], World]] = {
     "solidly": SolidlyWorld,
     "pancakeswap_v3": PancakeV3World,
     "slipstream": SlipstreamWorld,
+    "uniswap_v4": V4World,
 }

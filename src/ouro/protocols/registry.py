@@ -6,7 +6,8 @@ from ouro.protocols.slipstream import Slipstream
 from ouro.protocols.solidly import Solidly
 from ouro.protocols.uniswap_v2 import UniswapV2
 from ouro.protocols.uniswap_v3 import UniswapV3
+from ouro.protocols.uniswap_v4 import UniswapV4
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (UniswapV2(), UniswapV3(), Solidly(), PancakeV3(), Slipstream())
+    family.name: family for family in (UniswapV2(), UniswapV3(), Solidly(), PancakeV3(), Slipstream(), UniswapV4())
 }

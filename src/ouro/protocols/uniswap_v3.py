@@ -52,30 +52,30 @@ class UniswapV3:
 
     def quote_in(self, state: UniswapV3State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """Exact input. Input that buys nothing is accepted, as the contract does."""
-        zero_for_one = _direction(i, j)
+        zero_for_one = direction(i, j)
         if amount_in_wei <= 0:
             raise QuoteError(f"amount in must be positive, got {amount_in_wei}")
         return _quote(state, swap(state, zero_for_one, amount_in_wei, default_limit(zero_for_one)), context)
 
     def quote_out(self, state: UniswapV3State, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
         """Exact output, paid in token ``i``."""
-        zero_for_one = _direction(i, j)
+        zero_for_one = direction(i, j)
         if amount_out_wei <= 0:
             raise QuoteError(f"amount out must be positive, got {amount_out_wei}")
         return _quote(state, swap(state, zero_for_one, -amount_out_wei, default_limit(zero_for_one)), context)
 
     def spot_rate(self, state: UniswapV3State, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; beyond a gap in the liquidity, the rate behind it."""
-        rows = _segments(state, _direction(i, j))
+        rows = segments_of(state, direction(i, j), state.fee_ppm)
         return float(rows[0, 1] / rows[0, 0] * rows[0, 2]) if len(rows) else 0.0
 
     def limits(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Limits:
         """Everything up to the last liquidity."""
-        return limits_of(state, _direction(i, j))
+        return limits_of(state, direction(i, j))
 
     def segments(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel, the current partial one first."""
-        return _segments(state, _direction(i, j))
+        return segments_of(state, direction(i, j), state.fee_ppm)
 
     def storage_writes(self, state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, the observation, tick and bitmap words, token balances."""
@@ -101,7 +101,7 @@ def limits_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int | None 
     return Limits(result.amount_in_wei, result.amount_out_wei)
 
 
-def _direction(i: int, j: int) -> bool:
+def direction(i: int, j: int) -> bool:
     if (i, j) not in ((0, 1), (1, 0)):
         raise QuoteError(f"a pool has tokens 0 and 1, not {i} and {j}")
     return i == 0
@@ -115,10 +115,11 @@ def _quote(state: UniswapV3State, result: SwapResult, context: BlockContext) -> 
     return Quote(result.amount_in_wei, result.amount_out_wei, gas, after)
 
 
-def _segments(state: UniswapV3State, zero_for_one: bool) -> Segments:
+def segments_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int) -> Segments:
+    """The ranges with liquidity in one direction, the current partial one first."""
     if not state.sqrt_price_x96:
         return np.empty((0, 4))
-    directed = state.ticks.directed(zero_for_one, state.fee_ppm)
+    directed = state.ticks.directed(zero_for_one, fee_ppm)
     k = bisect_right(state.ticks.sorted_ticks, state.tick) - (1 if zero_for_one else 0)
     if not 0 <= k < len(directed.start):
         return np.empty((0, 4))
@@ -127,7 +128,7 @@ def _segments(state: UniswapV3State, zero_for_one: bool) -> Segments:
     distance = here - there if zero_for_one else there - here
     if not state.liquidity or distance <= 0:
         return rest.copy()
-    gamma = (PPM - state.fee_ppm) / PPM
+    gamma = (PPM - fee_ppm) / PPM
     token0, token1 = state.liquidity / here, state.liquidity * here
     rows = np.empty((len(rest) + 1, 4))
     rows[1:] = rest

@@ -90,7 +90,7 @@ def decode(state: UniswapV3State, log: Log, timestamp: int, readers: Mapping[str
     return reader(state, log, timestamp) if reader else None
 
 
-def _price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
+def price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
     price = in_range(price_word, MIN_SQRT_RATIO, MAX_SQRT_RATIO - 1, "sqrtPriceX96")
     tick = in_range(sint(tick_word, 24, "tick"), MIN_TICK - 1, MAX_TICK - 1, "tick")
     low, high = sqrt_ratio_at_tick(max(tick, MIN_TICK)), sqrt_ratio_at_tick(tick + 1)
@@ -101,7 +101,7 @@ def _price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
 
 def _initialize(state: UniswapV3State, log: Log, timestamp: int) -> InitializeDelta:
     price_word, tick_word = data_words(log, 2, "Initialize")
-    return InitializeDelta(*_price_and_tick(price_word, tick_word), timestamp)
+    return InitializeDelta(*price_and_tick(price_word, tick_word), timestamp)
 
 
 def _swap(state: UniswapV3State, log: Log, timestamp: int) -> SwapDelta:
@@ -111,7 +111,7 @@ def _swap(state: UniswapV3State, log: Log, timestamp: int) -> SwapDelta:
 def read_swap(words: tuple[int, ...], timestamp: int) -> SwapDelta:
     """The five words of a Swap event that every dialect's starts with."""
     amount0, amount1, price_word, liquidity, tick_word = words[:5]
-    price, tick = _price_and_tick(price_word, tick_word)
+    price, tick = price_and_tick(price_word, tick_word)
     return SwapDelta(
         price,
         tick,
@@ -122,7 +122,8 @@ def read_swap(words: tuple[int, ...], timestamp: int) -> SwapDelta:
     )
 
 
-def _range(state: UniswapV3State, lower_word: int, upper_word: int) -> tuple[int, int]:
+def tick_range(state: Any, lower_word: int, upper_word: int) -> tuple[int, int]:
+    """A position's ticks, checked against the pool's spacing."""
     lower = in_range(sint(lower_word, 24, "tickLower"), MIN_TICK, MAX_TICK, "tickLower")
     upper = in_range(sint(upper_word, 24, "tickUpper"), MIN_TICK, MAX_TICK, "tickUpper")
     if lower >= upper or lower % state.tick_spacing or upper % state.tick_spacing:
@@ -133,14 +134,14 @@ def _range(state: UniswapV3State, lower_word: int, upper_word: int) -> tuple[int
 def _mint(state: UniswapV3State, log: Log, timestamp: int) -> LiquidityDelta:
     _, lower_word, upper_word = topic_words(log, 3, "Mint")
     _, amount, amount0, amount1 = data_words(log, 4, "Mint")
-    lower, upper = _range(state, lower_word, upper_word)
+    lower, upper = tick_range(state, lower_word, upper_word)
     return LiquidityDelta(lower, upper, uint(amount, 128, "amount"), amount0, amount1, timestamp)
 
 
 def _burn(state: UniswapV3State, log: Log, timestamp: int) -> LiquidityDelta:
     _, lower_word, upper_word = topic_words(log, 3, "Burn")
     amount, amount0, amount1 = data_words(log, 3, "Burn")
-    lower, upper = _range(state, lower_word, upper_word)
+    lower, upper = tick_range(state, lower_word, upper_word)
     return LiquidityDelta(lower, upper, -uint(amount, 128, "amount"), amount0, amount1, timestamp)
 
 

@@ -151,7 +151,7 @@ def state_to_json(state: UniswapV3State) -> dict[str, Any]:
 
 
 def state_from_json(value: dict[str, Any], kind: type[StateT]) -> StateT:
-    """The inverse, for a dialect's state. Raises ``ValueError`` naming the field that is wrong or contradicts others."""
+    """The inverse, for a dialect's state. Raises ``ValueError`` naming the field that is wrong or contradicts one."""
     found = jsonform.fields(value, kind.family, kind.__struct_fields__)
 
     def number(field: str, low: int, high: int) -> int:
@@ -166,7 +166,7 @@ def state_from_json(value: dict[str, Any], kind: type[StateT]) -> StateT:
         sqrt_price_x96=number("sqrt_price_x96", 0, MAX_SQRT_RATIO - 1),
         tick=number("tick", MIN_TICK - 1, MAX_TICK),
         liquidity=number("liquidity", 0, MAX_LIQUIDITY),
-        ticks=_ticks_from_json(found["ticks"], spacing),
+        ticks=ticks_from_json(found["ticks"], spacing),
         fee_protocol=number("fee_protocol", 0, kind.max_fee_protocol),
         observation_index=number("observation_index", 0, 65_535),
         observation_cardinality=number("observation_cardinality", 0, 65_535),
@@ -177,7 +177,7 @@ def state_from_json(value: dict[str, Any], kind: type[StateT]) -> StateT:
     return state
 
 
-def check_state(state: UniswapV3State) -> None:
+def check_state(state: Any) -> None:
     """Raise ``ValueError`` naming the field where price, tick, ticks and liquidity contradict each other."""
     if state.sqrt_price_x96:
         if state.sqrt_price_x96 < MIN_SQRT_RATIO:
@@ -196,7 +196,8 @@ def check_state(state: UniswapV3State) -> None:
         raise ValueError(f"liquidity: {state.liquidity} is not the sum of the ticks up to {state.tick}")
 
 
-def _ticks_from_json(value: Any, spacing: int) -> TickTable:
+def ticks_from_json(value: Any, spacing: int) -> TickTable:
+    """Rows ``[tick, gross, net]`` as a table. Raises ``ValueError`` naming the row."""
     if not isinstance(value, list):
         raise ValueError(f"ticks: a list is expected, got {type(value).__name__}")
     entries: dict[int, tuple[int, int]] = {}

@@ -12,6 +12,7 @@ from ouro.protocols.v3_math import (
     MAX_TICK,
     MIN_SQRT_RATIO,
     MIN_TICK,
+    PPM,
     sqrt_ratio_at_tick,
     swap_step,
     tick_at_sqrt_ratio,
@@ -83,6 +84,8 @@ def swap(
     """
     check_swap(state, zero_for_one, amount_specified, limit)
     fee_ppm = state.fee_ppm if fee_ppm is None else fee_ppm
+    if fee_ppm >= PPM:
+        raise QuoteError("the fee takes the whole input")
     header = state.ticks.exact.header(
         zero_for_one,
         state.sqrt_price_x96,
