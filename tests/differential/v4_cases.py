@@ -87,7 +87,9 @@ class V4Play(Play):
 
     def _flash(self) -> None:
         """A donation: it changes fee growth and nothing that a swap sees."""
-        call = call_bytes(f"donate({_KEY},uint256,uint256,bytes)", self.key, 12_345, self.rng.randint(0, 1 << 60), b"")
+        call = call_bytes(
+            f"donate({_KEY},uint256,uint256,bytes)", self.key, 12_345, self.rng.randint(0, 1 << 60), b""
+        )
         self._do(self.chain.driver, self._locked(call), owner=True)
 
     def _protocol(self) -> None:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tests.differential.algebra_cases import AlgebraIntegralWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
 from tests.differential.solidly_cases import SolidlyWorld
 from tests.differential.v2_cases import V2World
@@ -28,4 +29,5 @@ WORLDS: dict[str, Callable[[], World]] = {
     "pancakeswap_v3": PancakeV3World,
     "slipstream": SlipstreamWorld,
     "uniswap_v4": V4World,
+    "algebra_integral": AlgebraIntegralWorld,
 }

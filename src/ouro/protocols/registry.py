@@ -1,5 +1,6 @@
 """The AMM families that the rest of the system can use, by name. A new family is one line here."""
 
+from ouro.protocols.algebra_integral import AlgebraIntegral
 from ouro.protocols.base import Family
 from ouro.protocols.pancakeswap_v3 import PancakeV3
 from ouro.protocols.slipstream import Slipstream
@@ -9,5 +10,6 @@ from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.uniswap_v4 import UniswapV4
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (UniswapV2(), UniswapV3(), Solidly(), PancakeV3(), Slipstream(), UniswapV4())
+    family.name: family
+    for family in (UniswapV2(), UniswapV3(), Solidly(), PancakeV3(), Slipstream(), UniswapV4(), AlgebraIntegral())
 }

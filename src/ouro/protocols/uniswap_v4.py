@@ -19,7 +19,16 @@ import numpy as np
 
 from ouro.hashing import keccak, topic
 from ouro.protocols import jsonform
-from ouro.protocols.base import BalanceChange, DecodeError, Limits, Quote, QuoteError, Segments, Source, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    DecodeError,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
 from ouro.protocols.uniswap_v3 import direction, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick, tick_range
@@ -132,7 +141,9 @@ def refusal(state: UniswapV4State) -> str | None:
     """Why a pool can't be quoted, for people; None where it can."""
     flags = [name for bit, name in SWAP_HOOKS.items() if int(state.hooks, 16) & bit]
     if flags:
-        return f"its hook {state.hooks} acts on swaps ({', '.join(flags)}): fee or amounts may differ from the curve's"
+        return (
+            f"its hook {state.hooks} acts on swaps ({', '.join(flags)}): fee or amounts may differ from the curve's"
+        )
     if state.fee_ppm >= PPM:
         return "its fee takes the whole input"
     return None
@@ -324,7 +335,9 @@ def _quote(state: UniswapV4State, zero_for_one: bool, amount: int, sign: int) ->
         raise QuoteError(f"the amount must be positive, got {amount}")
     if reason := refusal(state):
         raise QuoteError(reason)
-    result = swap(state, zero_for_one, sign * amount, default_limit(zero_for_one), swap_fee_ppm(state, zero_for_one))
+    result = swap(
+        state, zero_for_one, sign * amount, default_limit(zero_for_one), swap_fee_ppm(state, zero_for_one)
+    )
     if max(result.amount_in_wei, result.amount_out_wei) >= _INT128_END:
         raise QuoteError("the amounts do not fit int128")
     if result.remaining_wei:

@@ -5,6 +5,7 @@ direction, fee and spacing (``kernels.concentrated``), and the header of the las
 """
 
 import ctypes
+import struct
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from numba import cfunc, types
 
 from ouro.protocols.kernels import concentrated
-from ouro.protocols.kernels.concentrated import CONCENTRATED, HEADER, ROW
+from ouro.protocols.kernels.concentrated import CONCENTRATED, EXHAUSTED, HEADER, ROW
 from ouro.protocols.v3_math import (
     MAX_LIQUIDITY,
     MAX_SQRT_RATIO,
@@ -28,7 +29,7 @@ from ouro.protocols.v3_math import (
 Limbs: TypeAlias = npt.NDArray[np.uint64]
 
 _FRAME_LIMBS = 52
-_AMOUNT, _RESULT = slice(25 * 8, 29 * 8), slice(32 * 8, 49 * 8)
+_ARGUMENT_BYTES = 29 * 8  # header, kind, amount
 _LIMB_BYTES = 8
 
 
@@ -215,23 +216,37 @@ class Swapped(NamedTuple):
     liquidity: int
 
 
+_UNPACK_RESULT = struct.Struct("<Q32s32sQQ24sq16s").unpack_from
+_RESULT_OFFSET = 32 * _LIMB_BYTES
+_INPUT, _OUTPUT = (1).to_bytes(8, "little"), (0).to_bytes(8, "little")
+
+
 def run(header: bytes, amount: int, exact_in: bool) -> Swapped:
     """A swap of ``0 < amount < 2^255`` from the state of ``header``."""
     frame = _frame
     view = frame.view
-    view[: HEADER * _LIMB_BYTES] = header
-    view[24 * _LIMB_BYTES] = exact_in
-    view[_AMOUNT] = amount.to_bytes(32, "little")
+    view[:_ARGUMENT_BYTES] = header + (_INPUT if exact_in else _OUTPUT) + amount.to_bytes(32, "little")
     _call_swap(frame.address)
+    status, left, other, passed, crossed, price, tick, liquidity = _UNPACK_RESULT(view, _RESULT_OFFSET)
     integer = int.from_bytes
-    result = view[_RESULT].tobytes()
     return Swapped(
-        result[0],
-        integer(result[8:40], "little"),
-        integer(result[40:72], "little"),
-        integer(result[72:80], "little"),
-        integer(result[80:88], "little"),
-        integer(result[88:112], "little"),
-        integer(result[112:120], "little", signed=True),
-        integer(result[120:136], "little"),
+        status,
+        integer(left, "little"),
+        integer(other, "little"),
+        passed,
+        crossed,
+        integer(price, "little"),
+        tick,
+        integer(liquidity, "little"),
     )
+
+
+def output(header: bytes, amount: int) -> int | None:
+    """The output alone of an exact input, None where the liquidity ends first: the shortest way from Python."""
+    frame = _frame
+    view = frame.view
+    view[:_ARGUMENT_BYTES] = header + _INPUT + amount.to_bytes(32, "little")
+    _call_swap(frame.address)
+    if view[_RESULT_OFFSET] == EXHAUSTED:
+        return None
+    return int.from_bytes(view[_RESULT_OFFSET + 40 : _RESULT_OFFSET + 72], "little")
