@@ -3,8 +3,8 @@
 The swap is Uniswap V3's without stops at bitmap words: each step goes to the next initialised tick. The fee is the
 pool's stored one unless a plugin overrides it; whoever may set it emits ``Fee``.
 
-Plugins: a pool that calls its plugin around swaps is refused with the reason, because an unknown plugin may override
-the fee, take a fee of its own, or revert. Plugins around positions, flash loans and initialisation don't touch a swap.
+Plugins: a pool that calls its plugin around swaps is refused with the reason, because an unknown plugin may
+override the fee, take one of its own, or revert. Plugins around positions, loans and initialisation don't touch swaps.
 
 Every field is ``from_logs``. ``storage_writes`` leaves out reserves and pending community fees (they move without
 events), fee growth, and token balances for the same reason: those are read again.
@@ -22,6 +22,7 @@ from ouro.protocols import jsonform, v3_events
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
+    ExactHeader,
     Limits,
     Quote,
     QuoteError,
@@ -30,7 +31,7 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
-from ouro.protocols.uniswap_v3 import direction, limits_of, segments_of
+from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
 from ouro.protocols.v3_state import check_state, ticks_from_json
@@ -170,6 +171,10 @@ class AlgebraIntegral:
     def segments(self, state: AlgebraIntegralState, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel; none where the pool is refused."""
         return _segments(state, direction(i, j))
+
+    def exact_header(self, state: AlgebraIntegralState, i: int, j: int) -> ExactHeader | None:
+        """Price, liquidity and the table of the direction; None where the pool is refused."""
+        return None if refusal(state) else header_of(state, direction(i, j), state.fee_ppm)
 
     def storage_writes(
         self, state: AlgebraIntegralState, delta: PoolDelta

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -93,6 +93,13 @@ class BalanceChange:
     change_wei: int
 
 
+class ExactHeader(NamedTuple):
+    """``HEADER`` limbs of ``protocols.kernels`` and what must stay alive while they are used."""
+
+    limbs: bytes
+    keeps: object = None
+
+
 Segments = npt.NDArray[np.float64]
 """Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
 ``out(x) = gamma·x·r_out / (r_in + gamma·x)`` for gross input ``x <= cap_in`` (fee included); the next segment
@@ -163,6 +170,10 @@ class Family(Protocol):
 
     def segments(self, state: Any, i: int, j: int, context: BlockContext) -> Segments:
         """The pool in this direction as constant-product pieces; shape (0, 4) where it can't trade."""
+        ...
+
+    def exact_header(self, state: Any, i: int, j: int) -> "ExactHeader | None":
+        """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
         ...
 
     def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]:

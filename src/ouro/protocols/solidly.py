@@ -16,8 +16,18 @@ import numpy as np
 
 from ouro.hashing import topic
 from ouro.protocols import jsonform
-from ouro.protocols.base import BalanceChange, Limits, Quote, QuoteError, Segments, Source, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    ExactHeader,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.eventdata import data_words, require_address
+from ouro.protocols.headers import MAX_SCALED_BITS, STABLE, VOLATILE, packed_header
 from ouro.protocols.solidly_math import BPS, UNIT, invariant, solve_y, stable_out, volatile_out
 from ouro.types import Address, BlockContext, Log
 
@@ -146,6 +156,22 @@ class Solidly:
         if not state.stable:
             return np.array([[reserve_in, reserve_out, gamma, np.inf]], dtype=np.float64)
         return _stable_segments(state, i, gamma)
+
+    def exact_header(self, state: SolidlyState, i: int, j: int) -> ExactHeader | None:
+        """Fee, reserves and, of a stable pool, its invariant and scaled reserves where they fit the kernel."""
+        _direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out or state.paused:
+            return None
+        if not state.stable:
+            return ExactHeader(packed_header(VOLATILE, state.fee_bps, reserve_in, reserve_out))
+        unit_in, unit_out = _units(state, i)
+        x, y = reserve_in * UNIT // unit_in, reserve_out * UNIT // unit_out
+        if max(x, y) >> MAX_SCALED_BITS or max(unit_in, unit_out) >> 63:
+            return None
+        units = unit_in | unit_out << 64
+        k = invariant(x, y)
+        return ExactHeader(packed_header(STABLE, state.fee_bps, reserve_in, reserve_out, units, k, x, y))
 
     def storage_writes(self, state: SolidlyState, delta: SyncDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Reserves, time and accumulators; the pool's balances equal its reserves after a sync.

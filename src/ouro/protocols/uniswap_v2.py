@@ -16,8 +16,18 @@ import numpy as np
 
 from ouro.hashing import topic
 from ouro.protocols import jsonform
-from ouro.protocols.base import BalanceChange, Limits, Quote, QuoteError, Segments, Source, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    ExactHeader,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.eventdata import data_words, require_address, uint
+from ouro.protocols.headers import CONSTANT_PRODUCT, packed_header
 from ouro.types import Address, BlockContext, Log
 
 PPM = 1_000_000
@@ -166,6 +176,14 @@ class UniswapV2:
         if not reserve_in or not reserve_out:
             return np.empty((0, 4))
         return np.array([[reserve_in, reserve_out, (PPM - state.fee_ppm) / PPM, np.inf]])
+
+    def exact_header(self, state: UniswapV2State, i: int, j: int) -> ExactHeader | None:
+        """Fee and reserves in the direction of travel."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return None
+        return ExactHeader(packed_header(CONSTANT_PRODUCT, state.fee_ppm, reserve_in, reserve_out))
 
     def storage_writes(self, state: UniswapV2State, delta: SyncDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Reserves, price accumulators and the pair's token balances (which equal the reserves after a sync)."""

@@ -13,7 +13,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ouro.protocols import v3_events, v3_storage
-from ouro.protocols.base import BalanceChange, Limits, Quote, QuoteError, Segments, Source, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    ExactHeader,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
@@ -77,6 +86,10 @@ class UniswapV3:
         """Every range with liquidity in the direction of travel, the current partial one first."""
         return segments_of(state, direction(i, j), state.fee_ppm)
 
+    def exact_header(self, state: UniswapV3State, i: int, j: int) -> ExactHeader | None:
+        """Price, liquidity and the table of the direction."""
+        return header_of(state, direction(i, j), state.fee_ppm)
+
     def storage_writes(self, state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, the observation, tick and bitmap words, token balances."""
         return v3_storage.storage_writes(state, delta)
@@ -99,6 +112,18 @@ def limits_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int | None 
         return Limits(0, 0)
     result = swap(state, zero_for_one, MAX_AMOUNT, limit, fee_ppm)
     return Limits(result.amount_in_wei, result.amount_out_wei)
+
+
+def header_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int) -> ExactHeader | None:
+    """A concentrated pool for the compiled batch quotes."""
+    if not state.sqrt_price_x96 or fee_ppm >= PPM:
+        return None
+    tables, spacing = state.ticks.exact, state.tick_spacing
+    price, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
+    limbs = tables.header(zero_for_one, price, tick, liquidity, spacing, fee_ppm, state.word_edges)
+    if limbs is None:
+        return None
+    return ExactHeader(limbs, tables.table(zero_for_one, spacing, fee_ppm, state.word_edges))
 
 
 def direction(i: int, j: int) -> bool:

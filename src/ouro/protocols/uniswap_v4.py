@@ -1,14 +1,14 @@
 """Uniswap V4: pools inside one manager contract, with native currency, protocol fees per direction and hooks.
 
-The swap is Uniswap V3's with the fee ``protocol + lp - floor(protocol·lp / 10^6)`` of its direction. A pool's identity
-(``address``) is its 32-byte id; its logs come from ``manager`` with the id as first topic. The zero address among
+The swap is Uniswap V3's with the fee ``protocol + lp - floor(protocol·lp / 10^6)`` of its direction. A pool's
+identity (``address``) is its 32-byte id; its logs come from ``manager`` with the id as first topic. The zero address among
 ``tokens`` is the chain's native currency.
 
 Hooks: a pool whose hook is called around swaps is refused with the reason, because such a hook may change fee or
 amounts, trade in the pool, or revert. Hooks around liquidity, donations and initialisation don't touch a swap.
 
-Field sources: an LP fee that the hook may change at any time (dynamic) emits no event: ``must_refresh``. Nothing says
-which tokens the manager holds for a pool, so ``storage_writes`` has no balances; the tokens' Transfer logs tell.
+Field sources: an LP fee that the hook may change at any time (dynamic) emits no event: ``must_refresh``. Nothing
+says which tokens the manager holds for a pool, so ``storage_writes`` has no balances; the tokens' Transfer logs tell.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from ouro.protocols import jsonform
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
+    ExactHeader,
     Limits,
     Quote,
     QuoteError,
@@ -30,7 +31,7 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
-from ouro.protocols.uniswap_v3 import direction, limits_of, segments_of
+from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick, tick_range
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
 from ouro.protocols.v3_state import check_state, ticks_from_json
@@ -178,7 +179,7 @@ class UniswapV4:
             expected = state.ticks.active_liquidity(delta.tick)
             if not state.sqrt_price_x96 or delta.liquidity != expected:
                 raise DecodeError(
-                    f"{state.address}: liquidity {delta.liquidity} at tick {delta.tick}, but its ticks say {expected}"
+                    f"{state.address}: liquidity {delta.liquidity} at tick {delta.tick}, its ticks say {expected}"
                 )
             return _moved(state, delta.sqrt_price_x96, delta.tick, delta.liquidity)
         if isinstance(delta, LiquidityDelta):
@@ -212,6 +213,11 @@ class UniswapV4:
     def segments(self, state: UniswapV4State, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel; none where the pool is refused."""
         return _segments(state, direction(i, j))
+
+    def exact_header(self, state: UniswapV4State, i: int, j: int) -> ExactHeader | None:
+        """Price, liquidity and the table of the direction; None where the pool is refused."""
+        zero_for_one = direction(i, j)
+        return None if refusal(state) else header_of(state, zero_for_one, swap_fee_ppm(state, zero_for_one))
 
     def storage_writes(self, state: UniswapV4State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, tick and bitmap words inside the manager."""

@@ -136,11 +136,12 @@ class Reached(NamedTuple):
 class ExactTables:
     """Compiled tables of one immutable set of ticks."""
 
-    __slots__ = ("_active", "_headers", "_nets", "_sorted", "_tables", "_ticks")
+    __slots__ = ("_active", "_headers", "_nets", "_sorted", "_sound", "_tables", "_ticks")
 
     def __init__(self, sorted_ticks: Sequence[int], entries: Mapping[int, tuple[int, int]]) -> None:
         self._sorted = sorted_ticks
         self._active = (0, *accumulate(entries[tick][1] for tick in sorted_ticks))
+        self._sound = not self._active[-1] and min(self._active) >= 0 and max(self._active) <= MAX_LIQUIDITY
         self._ticks = np.array(sorted_ticks, dtype=np.int64)
         raw = b"".join(entries[tick][1].to_bytes(16, "little", signed=True) for tick in sorted_ticks)
         self._nets = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2)
@@ -197,10 +198,7 @@ class ExactTables:
         return made
 
     def _agrees(self, tick: int, liquidity: int) -> bool:
-        active = self._active
-        if active[bisect_right(self._sorted, tick)] != liquidity or active[-1]:
-            return False
-        return min(active) >= 0 and max(active) <= MAX_LIQUIDITY
+        return self._sound and self._active[bisect_right(self._sorted, tick)] == liquidity
 
 
 class Swapped(NamedTuple):

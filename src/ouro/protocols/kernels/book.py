@@ -17,9 +17,12 @@ from ouro.protocols.kernels.concentrated import (
     DONE,
     EXHAUSTED,
     REFUSED,
+    STABLE,
+    VOLATILE,
     exact_in,
     limb,
 )
+from ouro.protocols.kernels.solidly import stable_in, volatile_in
 from ouro.protocols.kernels.ticks import sqrt_ratio_at_tick
 from ouro.protocols.kernels.wide import (
     bit_length,
@@ -47,7 +50,7 @@ def constant_product_in(header: int, amount: Any) -> Any:
     reserve_out = load128(limb(header, 8))
     divisor = to192(reserve_in) * to192(to256(np.uint64(1_000_000))) + net
     out = floor_div(to256(net) * to256(reserve_out), to256(divisor))
-    return DONE, out
+    return (REFUSED if out == zero else DONE), out
 
 
 @njit(cache=True, nogil=True)
@@ -59,6 +62,10 @@ def quote_edge(header: int, amount: Any) -> Any:
         return REFUSED, zero
     if kind == CONSTANT_PRODUCT:
         return constant_product_in(header, amount)
+    if kind == STABLE:
+        return stable_in(header, amount)
+    if kind == VOLATILE:
+        return volatile_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero
