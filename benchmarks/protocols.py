@@ -1,7 +1,7 @@
 """Speed of exact quotes: ``python -m benchmarks.protocols``. One core, best of several rounds, inputs always vary.
 
 The concentrated pool is WBTC/WETH 0.3 % with 458 initialised ticks, recorded at block 24,407,242, where
-``OURO_SHARED_DATA`` names the folder that has it, else a made one of the same size. ``peer`` is the best peer's figure.
+``OURO_SHARED_DATA`` names the folder that has it, else a made one of the same size. Last column: the best peer.
 """
 
 import gzip

@@ -85,9 +85,7 @@ class AlgebraPlay(Play):
     def _ours(self, zero_for_one: bool, amount: int, limit: int) -> SwapResult:
         if amount == -(1 << 255):
             raise QuoteError("this family refuses the least integer")
-        result = swap(self.state, zero_for_one, amount, limit)
-        algebra_integral.check_amounts(result)
-        return result
+        return swap(self.state, zero_for_one, amount, limit)
 
     def _compare_after(self, what: str, ours: SwapResult) -> None:
         after = msgspec.structs.replace(

@@ -26,6 +26,7 @@ class Tally:
     cases: int = 0
     refused: int = 0
     lowered: int = 0
+    view_reverts: int = 0
     words: int = 0
     scenarios: int = 0
 
@@ -151,15 +152,22 @@ class _Play:
                 self._expect_refusal(i, amount, error)
             return True
         if not exact_out:
-            answer = self.chain.call(
-                state.address, call_bytes("getAmountOut(uint256,address)", amount, state.tokens[i])
-            )
-            theirs = decode(["uint256"], answer)[0]
-            self.tally.lowered += theirs != quote.amount_out_wei
-            if not 0 <= theirs - quote.amount_out_wei <= 3:
-                self.mirror.expect(f"getAmountOut({amount}, {i})", quote.amount_out_wei, theirs)
+            self._compare_view(i, amount, quote.amount_out_wei)
         self._swap(i, quote, exact_out)
         return False
+
+    def _compare_view(self, i: int, amount: int, ours: int) -> None:
+        """``getAmountOut``, where it doesn't overflow in a test that scales twice; the swap itself decides anyway."""
+        data = call_bytes("getAmountOut(uint256,address)", amount, self.state.tokens[i])
+        try:
+            theirs = decode(["uint256"], self.chain.call(self.state.address, data))[0]
+        except Reverted:
+            self.tally.view_reverts += 1
+            self.mirror.expect("only stable pools' view overflows", True, self.state.stable)
+            return
+        self.tally.lowered += theirs != ours
+        if not 0 <= theirs - ours <= 3:
+            self.mirror.expect(f"getAmountOut({amount}, {i})", ours, theirs)
 
     def _attempt(self, i: int, amount_in: int, amount_out: int) -> bool:
         outputs = (0, amount_out) if i == 0 else (amount_out, 0)

@@ -10,7 +10,7 @@ from tests.differential.mirror import Mirror
 from ouro.protocols import v3_math, v3_storage
 from ouro.protocols.base import QuoteError
 from ouro.protocols.uniswap_v3 import UniswapV3
-from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
+from ouro.protocols.v3_state import UniswapV3State, moved
 from ouro.protocols.v3_swap import MAX_LIMIT, MIN_LIMIT, SwapResult, swap
 from ouro.protocols.v3_ticks import WORD_BITS
 from ouro.testnet.abi import call_bytes

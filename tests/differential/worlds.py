@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from tests.differential.algebra_cases import AlgebraIntegralWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
 from tests.differential.solidly_cases import SolidlyWorld
-from tests.differential.v2_cases import V2World
+from tests.differential.v2_cases import SwaprWorld, V2World
 from tests.differential.v3_cases import V3World
 from tests.differential.v4_cases import V4World
 
@@ -30,4 +30,5 @@ WORLDS: dict[str, Callable[[], World]] = {
     "slipstream": SlipstreamWorld,
     "uniswap_v4": V4World,
     "algebra_integral": AlgebraIntegralWorld,
+    "swapr": SwaprWorld,
 }

@@ -4,7 +4,7 @@ The swap is Uniswap V3's without stops at bitmap words: each step goes to the ne
 pool's stored one unless a plugin overrides it; whoever may set it emits ``Fee``.
 
 Plugins: a pool that calls its plugin around swaps is refused with the reason, because an unknown plugin may
-override the fee, take one of its own, or revert. Plugins around positions, loans and initialisation don't touch swaps.
+override the fee, take one of its own, or revert. Plugins around positions and loans don't touch a swap.
 
 Every field is ``from_logs``. ``storage_writes`` leaves out reserves and pending community fees (they move without
 events), fee growth, and token balances for the same reason: those are read again.

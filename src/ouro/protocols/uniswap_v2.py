@@ -79,7 +79,7 @@ def _updated(state: UniswapV2State, reserve0: int, reserve1: int, timestamp: int
     if elapsed and state.reserve0 and state.reserve1:
         cumulative0 = (cumulative0 + (state.reserve1 << 112) // state.reserve0 * elapsed) & _U256
         cumulative1 = (cumulative1 + (state.reserve0 << 112) // state.reserve1 * elapsed) & _U256
-    return UniswapV2State(
+    return type(state)(
         state.address, state.tokens, reserve0, reserve1, state.fee_ppm, now, cumulative0, cumulative1
     )
 
@@ -90,9 +90,10 @@ def _check_direction(i: int, j: int) -> None:
 
 
 class UniswapV2:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v2"
+    kind: ClassVar[type[UniswapV2State]] = UniswapV2State
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
     sources: ClassVar[Mapping[str, Source]] = {
         "address": Source.FIXED,
@@ -219,7 +220,7 @@ class UniswapV2:
     def from_json(self, value: dict[str, Any]) -> UniswapV2State:
         """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
         found = jsonform.fields(value, self.name, UniswapV2State.__struct_fields__)
-        return UniswapV2State(
+        return self.kind(
             address=jsonform.address(found["address"], "address"),
             tokens=jsonform.token_pair(found["tokens"]),
             reserve0=jsonform.integer(found["reserve0"], "reserve0", 0, MAX_RESERVE),

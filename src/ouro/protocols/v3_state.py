@@ -151,7 +151,7 @@ def state_to_json(state: UniswapV3State) -> dict[str, Any]:
 
 
 def state_from_json(value: dict[str, Any], kind: type[StateT]) -> StateT:
-    """The inverse, for a dialect's state. Raises ``ValueError`` naming the field that is wrong or contradicts one."""
+    """The inverse, for a dialect's state. Raises ``ValueError`` naming the field that is wrong."""
     found = jsonform.fields(value, kind.family, kind.__struct_fields__)
 
     def number(field: str, low: int, high: int) -> int:
