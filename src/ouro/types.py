@@ -198,6 +198,10 @@ class Refused:
     detail: str
 
 
+PAPER_LANE = "paper"
+"""The lane of attempts that never leave the process."""
+
+
 class AttemptKind(StrEnum):
     """Why a transaction exists."""
 

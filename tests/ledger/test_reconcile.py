@@ -92,8 +92,10 @@ async def test_equal_to_the_wei_on_a_real_chain_and_any_wei_is_noticed(client: C
         await node.close()
     ledger.record_reconciliation(CHAIN, result)
     ledger.flush()
-    ((number, largest, details),) = ledger.books.last_reconciliations().values()
-    assert (number, largest, details[0]["account"]) == (end + 1, 1, COLD)
+    [last] = ledger.books.last_reconciliations().values()
+    assert (last.block_number, last.max_abs_difference_wei) == (end + 1, 1)
+    assert last.differences[0]["account"] == COLD
+    assert last.balances_checked == result.balances_checked > 0
 
 
 class Answering:

@@ -46,7 +46,8 @@ def fill(ledger: Ledger) -> None:
 def test_summary_has_exactly_the_agreed_shape(ledger: Ledger) -> None:
     fill(ledger)
     figures = json.loads(summary_json(summary(ledger.books)))
-    assert set(figures) == {"chains", "max_abs_reconciliation_difference_wei", "seconds"}
+    assert set(figures) == {"chains", "max_abs_reconciliation_difference_wei", "balances_compared", "seconds"}
+    assert figures["balances_compared"] == 8
     gross, gas = 4 * PROFIT, 7 * GAS_COST
     assert figures["chains"]["ethereum"] == {
         "blocks": 10,
@@ -178,9 +179,22 @@ def test_renderings(ledger: Ledger) -> None:
         assert words in report
     ledger.reverse_outcome("attempt-1", "reorg")
     ledger.flush()
-    listing = shown(attempts_table(ledger.books.attempts()))
+    listing = shown(attempts_table(ledger.books.attempts(), full=True))
     for words in ("10 attempts", "landed", "lost", "cancel", "sent (1 withdrawn)", "NO", "-0.003000000000000001"):
         assert words in listing
+    short = shown(attempts_table(ledger.books.attempts()))
+    assert "-0.003000" in short
+    assert "-0.003000000000000001" not in short
+
+
+def test_equality_is_not_claimed_of_no_balance(ledger: Ledger) -> None:
+    ledger.record_reconciliation("ethereum", Reconciliation(11, 0, ()))
+    ledger.flush()
+    figures = summary(ledger.books)
+    assert (figures["max_abs_reconciliation_difference_wei"], figures["balances_compared"]) == (0, 0)
+    report = shown(summary_view(figures))
+    assert "not compared" in report
+    assert "equal" not in report
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,14 @@ def test_a_pool_is_stale_while_it_is_out_of_use() -> None:
     assert pool_level(chain, market, address(0)) is Level.STALE
     assert pool_level(chain, market, address(1)) is Level.READY
     assert pool_level(chain, market, address(5)) is Level.STALE
+
+
+def test_old_blocks_are_stale_however_quickly_they_come() -> None:
+    wall = [1_000_000.0]
+    chain = ChainFreshness(FreshnessConfig(delayed_ms=3_000, stale_ms=10_000), lambda: 5 * MS, lambda: wall[0])
+    chain.seen(5 * MS, timestamp=1_000_000 - 3_600)
+    assert chain.level is Level.STALE
+    chain.seen(5 * MS, timestamp=1_000_000)
+    assert chain.level is Level.READY
+    wall[0] += 12
+    assert not chain.may_order

@@ -372,3 +372,33 @@ def test_a_chain_may_have_limits_of_its_own(tmp_path: Path) -> None:
     gate = RiskGate(common, Mode.LIVE, ["ethereum", "fantom"], Clock(), overrides={"fantom": strict})
     assert isinstance(gate.check(make_plan("a"), HEAD), Approved)
     assert reason(gate.check(make_plan("b", chain="fantom"), HEAD)) == "max_notional"
+
+
+def test_trades_that_fail_for_no_reason_stop_the_chain_for_an_hour(tmp_path: Path) -> None:
+    clock = Clock()
+    gate = make_gate(tmp_path, clock, max_reverts_per_hour=2)
+    plans = [make_plan(f"r{number}", amount=2 * 10**18 + number) for number in range(2)]
+    attempts = [make_attempt(plan) for plan in plans]
+    for plan, attempt in zip(plans, attempts, strict=True):
+        assert isinstance(gate.check(plan, HEAD), Approved)
+        gate.on_attempt(attempt, plan)
+        gate.on_outcome(attempt, plan, make_outcome(attempt, OutcomeKind.REVERTED, gas_wei=10**12))
+    assert reason(gate.check(make_plan("next"), HEAD)) == "max_reverts"
+    assert isinstance(gate.check(make_plan("other", chain="fantom"), HEAD), Approved)
+    gate.on_reversal(attempts[0])
+    gate.on_outcome(attempts[0], plans[0], make_outcome(attempts[0], OutcomeKind.LANDED, profit=10**16))
+    assert isinstance(gate.check(make_plan("after a reorg took one back", amount=9 * 10**18), HEAD), Approved)
+
+
+def test_gas_of_failed_trades_is_bounded_whatever_the_day_earned(tmp_path: Path) -> None:
+    clock = Clock()
+    gate = make_gate(tmp_path, clock, max_wasted_gas_per_hour_wei=10**16, max_daily_loss_wei=10**18)
+    rich = make_plan("rich", amount=3 * 10**18, profit=10**18)
+    assert isinstance(gate.check(rich, HEAD), Approved)
+    gate.on_outcome(make_attempt(rich), rich, make_outcome(make_attempt(rich), OutcomeKind.LANDED, profit=10**18))
+    lost = make_plan("lost")
+    assert isinstance(gate.check(lost, HEAD), Approved)
+    gate.on_outcome(make_attempt(lost), lost, make_outcome(make_attempt(lost), OutcomeKind.LOST, gas_wei=10**16))
+    assert reason(gate.check(make_plan("one more", amount=2 * 10**18), HEAD)) == "max_wasted_gas"
+    clock.now_ms += 3_600_000
+    assert isinstance(gate.check(make_plan("an hour later", amount=4 * 10**18), HEAD), Approved)

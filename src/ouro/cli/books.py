@@ -1,15 +1,31 @@
 """``ouro ledger``, ``ouro report`` and ``ouro reconcile``: what the books say, and whether the chain agrees."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ouro.ledger.reconcile import Reconciliation
+    from ouro.ledger.records import SessionInfo
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration (TOML).")]
 ChainOption = Annotated[str | None, typer.Option("--chain", help="Only this chain.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 _DIFFERENT = 1
+_SESSIONS_NAMED = 5
+
+
+class AttemptState(StrEnum):
+    """How far an attempt has come, as the ledger stores it."""
+
+    JOURNALED = "journaled"
+    SENT = "sent"
+    FINAL = "final"
 
 
 def register(app: typer.Typer) -> None:
@@ -19,31 +35,37 @@ def register(app: typer.Typer) -> None:
     def ledger(
         config: ConfigOption = Path("ouro.toml"),
         chain: ChainOption = None,
-        state: Annotated[str | None, typer.Option(help="journaled, sent or final.")] = None,
+        state: Annotated[AttemptState | None, typer.Option(help="Only attempts that have come so far.")] = None,
         limit: Annotated[int, typer.Option(min=1, help="The latest so many attempts.")] = 50,
+        full: Annotated[bool, typer.Option("--full", help="Whole hashes and exact amounts.")] = False,
     ) -> None:
         """List attempts and what became of them."""
         from rich.console import Console
 
         from ouro.ledger.render import attempts_table
 
+        _check_chain(config, chain)
         with _books(config) as books:
-            records = books.attempts(chain=chain, states=[state] if state else (), limit=limit)
-        Console().print(attempts_table(records))
+            records = books.attempts(chain=chain, states=[state.value] if state else (), limit=limit)
+        Console().print(attempts_table(records, full=full))
 
     @app.command("report")
     def report(
         config: ConfigOption = Path("ouro.toml"),
-        session: Annotated[str | None, typer.Option(help="Only this run (see the ledger's sessions).")] = None,
+        session: Annotated[str | None, typer.Option(help="Only this run (a wrong one names the latest).")] = None,
         as_json: JsonOption = False,
     ) -> None:
         """Counts, profit and loss, latency and reconciliation, from the books alone."""
         from rich.console import Console
 
+        from ouro.ledger.errors import LedgerError
         from ouro.ledger.render import summary_view
         from ouro.ledger.report import summary, summary_json
 
         with _books(config) as books:
+            runs = books.sessions()
+            if session is not None and session not in {run.session_id for run in runs}:
+                raise LedgerError(f"ledger {books.name}: there is no session {session!r} in it; {_known(runs)}")
             figures = summary(books, session)
         if as_json:
             typer.echo(summary_json(figures))
@@ -51,43 +73,91 @@ def register(app: typer.Typer) -> None:
             Console().print(summary_view(figures))
 
     @app.command("reconcile")
-    def reconcile(config: ConfigOption = Path("ouro.toml"), chain: ChainOption = None) -> None:
+    def reconcile(
+        config: ConfigOption = Path("ouro.toml"), chain: ChainOption = None, as_json: JsonOption = False
+    ) -> None:
         """Compare the books with every owned balance on the chain now; exit code 1 if any differs."""
         import asyncio
+        import logging
 
+        from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
-        loaded = load_config(config)
-        names = [chain] if chain else list(loaded.chains)
-        differences = sum(asyncio.run(_reconcile(config, name)) for name in names)
-        raise typer.Exit(_DIFFERENT if differences else 0)
+        configure_logs(logging.ERROR)
+        _check_chain(config, chain)
+        names = [chain] if chain else list(load_config(config).chains)
+        results: dict[str, Reconciliation] = {}
+        for name in names:
+            results[name] = asyncio.run(_reconcile(config, name))
+            if not as_json:
+                _tell(name, results[name])
+        if as_json:
+            typer.echo(_as_json(results))
+        raise typer.Exit(_DIFFERENT if any(result.differences for result in results.values()) else 0)
 
 
-async def _reconcile(config_path: Path, name: str) -> int:
+async def _reconcile(config_path: Path, name: str) -> "Reconciliation":
     from ouro.chain.pool import EndpointPool
     from ouro.chain.quantity import parse_quantity
     from ouro.config.load import load_config
-    from ouro.engine.errors import EngineError
     from ouro.ledger.reconcile import reconcile
 
-    config = load_config(config_path)
-    if name not in config.chains:
-        raise EngineError(f"no chain {name!r} in {config_path}; it has {', '.join(config.chains)}")
-    chain = config.chains[name]
+    chain = load_config(config_path).chains[name]
     async with EndpointPool(chain.endpoints, chain.chain_id, name=name) as node:
         head = parse_quantity(await node.call("eth_blockNumber", []))
         with _books(config_path) as books:
-            result = await reconcile(books, name, node, head)
+            return await reconcile(books, name, node, head)
+
+
+def _tell(name: str, result: "Reconciliation") -> None:
     for item in result.differences:
         token = item.token or "native"
         typer.echo(
             f"{name}: {item.account} {token}: books {item.expected_wei}, chain {item.actual_wei} {item.problem}"
         )
+    if result.balances_checked == 0:
+        typer.echo(f"{name}: nothing to compare at block {result.block_number}, the books hold no balance")
+        return
     typer.echo(
-        f"{name}: {result.balances_checked} balances at block {head}, largest difference "
+        f"{name}: {result.balances_checked} balances at block {result.block_number}, largest difference "
         f"{result.max_abs_difference_wei} wei"
     )
-    return len(result.differences)
+
+
+def _as_json(results: "dict[str, Reconciliation]") -> str:
+    import json
+
+    chains = {
+        name: {
+            "block_number": result.block_number,
+            "balances_compared": result.balances_checked,
+            "max_abs_difference_wei": result.max_abs_difference_wei,
+            "differences": [item.as_json() for item in result.differences],
+        }
+        for name, result in results.items()
+    }
+    return json.dumps({"chains": chains})
+
+
+def _known(runs: "Sequence[SessionInfo]") -> str:
+    from datetime import UTC, datetime
+
+    if not runs:
+        return "it has none yet"
+    latest = []
+    for run in reversed(runs[-_SESSIONS_NAMED:]):
+        started = datetime.fromtimestamp(run.started_at_ms / 1000, UTC)
+        latest.append(f"{run.session_id} ({run.mode}, {started:%Y-%m-%d %H:%M:%S} UTC)")
+    return f"the latest are {', '.join(latest)}"
+
+
+def _check_chain(config_path: Path, name: str | None) -> None:
+    from ouro.config.load import load_config
+    from ouro.engine.errors import EngineError
+
+    known = load_config(config_path).chains
+    if name is not None and name not in known:
+        raise EngineError(f"no chain {name!r} in {config_path}; it has {', '.join(known)}")
 
 
 def _books(config_path: Path):  # noqa: ANN202 - contextlib.closing of a late import

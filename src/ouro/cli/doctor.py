@@ -1,9 +1,13 @@
 """``ouro doctor``: is the copy of the chain exact? Anyone can ask, at any time, against any node."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ouro.config.model import ChainConfig
 
 _UNSOUND = 1
 
@@ -15,22 +19,59 @@ def register(app: typer.Typer) -> None:
     def doctor(
         config: Annotated[Path, typer.Option("--config", "-c", help="Configuration (TOML).")] = Path("ouro.toml"),
         blocks: Annotated[int, typer.Option(min=0, help="Follow so many blocks by logs before comparing.")] = 5,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     ) -> None:
         """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference."""
         import asyncio
+        import json
+        import logging
+        from dataclasses import asdict
 
+        from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
+        configure_logs(logging.ERROR)
         loaded = load_config(config)
-        differing = asyncio.run(_examine_all(loaded, blocks))
-        raise typer.Exit(_UNSOUND if differing else 0)
+        findings: dict[str, _Finding] = {}
+        for name, chain in loaded.chains.items():
+            findings[name] = asyncio.run(_examine(name, chain, blocks))
+            if not as_json:
+                _tell(name, findings[name])
+        if as_json:
+            typer.echo(json.dumps({"chains": {name: asdict(finding) for name, finding in findings.items()}}))
+        raise typer.Exit(0 if all(finding.sound for finding in findings.values()) else _UNSOUND)
 
 
-async def _examine_all(config, blocks: int) -> int:  # noqa: ANN001 - late import keeps help instant
-    return sum([await _examine(name, config.chains[name], blocks) for name in config.chains])
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What was seen of one chain; ``problem`` says why it could not be followed to the end."""
+
+    block_number: int
+    pools: int
+    differences: list[str]
+    left_out: dict[str, str]
+    problem: str = ""
+
+    @property
+    def sound(self) -> bool:
+        return not self.differences and not self.problem
 
 
-async def _examine(name: str, chain, blocks: int) -> int:  # noqa: ANN001
+def _tell(name: str, finding: _Finding) -> None:
+    if finding.problem:
+        typer.echo(f"{name}: {finding.problem}")
+        return
+    for difference in finding.differences:
+        typer.echo(f"{name}: {difference}")
+    for pool, reason in finding.left_out.items():
+        typer.echo(f"{name}: left out {pool}: {reason}")
+    typer.echo(
+        f"{name}: {finding.pools} pools at block {finding.block_number}, "
+        f"{len(finding.differences)} differ from calls"
+    )
+
+
+async def _examine(name: str, chain: "ChainConfig", blocks: int) -> _Finding:
     from ouro.chain.feed import BlockFeed
     from ouro.chain.pool import EndpointPool
     from ouro.market.bootstrap import load_market
@@ -41,6 +82,7 @@ async def _examine(name: str, chain, blocks: int) -> int:  # noqa: ANN001
         market, number, block_hash = await load_market(name, chain, node, None)
         feed = BlockFeed(name, node, market.topics, chain.reorg_ring_depth, start=(number, block_hash))
         wanted = number + chain.finality_depth + blocks
+        problem = ""
         try:
             async for event in feed:
                 if isinstance(event, BlockUpdate):
@@ -48,17 +90,13 @@ async def _examine(name: str, chain, blocks: int) -> int:  # noqa: ANN001
                 elif isinstance(event, Rollback):
                     market.rollback(event.to_number, event.to_hash)
                 else:
-                    typer.echo(f"{name}: the feed lost the thread: {event.reason}")
-                    return 1
+                    problem = f"the feed lost the thread: {event.reason}"
+                    break
                 if market.head is not None and market.head.number >= wanted and not feed.pending():
                     break
         finally:
             await feed.close()
-        differences = await verify(market, node, chain.multicall)
-    for difference in differences:
-        typer.echo(f"{name}: {difference}")
-    for pool, reason in market.rejected.items():
-        typer.echo(f"{name}: left out {pool}: {reason}")
+        differences = [] if problem else [str(item) for item in await verify(market, node, chain.multicall)]
     head = market.head.number if market.head else number
-    typer.echo(f"{name}: {len(market.states)} pools at block {head}, {len(differences)} differ from calls")
-    return len(differences)
+    left_out = {str(pool): str(reason) for pool, reason in market.rejected.items()}
+    return _Finding(head, len(market.states), differences, left_out, problem)

@@ -18,7 +18,19 @@ _KNOWN = (
     ("ouro.testnet.artifacts", "ArtifactError"),
     ("ouro.engine.errors", "EngineError"),
 )
-_OS_PROBLEMS = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS})
+_OS_PROBLEMS = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+    }
+)
 
 
 def known_problem(error: BaseException) -> str | None:

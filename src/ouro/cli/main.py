@@ -1,9 +1,11 @@
 """The command: ``ouro``. Each group of commands is a file of its own; imports are late, so that help is instant."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from ouro import __version__
 from ouro.cli import books, config_check, demo, doctor, run, signer
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
@@ -14,6 +16,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ouro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that need no command."""
+
+
 demo.register(app)
 run.register(app)
 signer.register(app)
@@ -25,7 +44,7 @@ doctor.register(app)
 def main() -> None:
     """Entry point: problems a person can act on are one line on stderr and exit code 2, never a traceback."""
     try:
-        app()
+        app(prog_name="ouro")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -25,49 +26,77 @@ def register(app: typer.Typer) -> None:
         chain: Annotated[list[str] | None, typer.Option(help="Only this chain (repeatable).")] = None,
         view: Annotated[bool, typer.Option(help="Show the live view on stdout.")] = True,
     ) -> None:
-        """Run the engine in the configured mode. Ctrl-C finishes what is under way, then stops."""
+        """Run the engine in the configured mode. Ctrl-C finishes what is under way, then stops.
+
+        Logs go to stderr; to a file in the data folder where the live view would be drawn over them.
+        """
         import asyncio
 
         from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
-        configure_logs()
         loaded = load_config(config)
         # Numba is configured before anything imports it.
         from ouro.engine.runner import run_engine
 
-        with _View(loaded.mode.value, enabled=view) as shown:
+        with ExitStack() as stack:
+            shown = _View(loaded.mode.value, enabled=view)
+            if shown.live and sys.stderr.isatty():
+                loaded.data_dir.mkdir(parents=True, exist_ok=True)
+                path = loaded.data_dir / "engine.log"
+                configure_logs(file=stack.enter_context(path.open("a", encoding="utf-8")))
+                shown.note = f"logs: {path}"
+            else:
+                configure_logs()
+            stack.enter_context(shown)
             asyncio.run(run_engine(loaded, blocks=blocks, chains=chain or (), listener=shown.update))
 
 
 class _View:
-    """The rich view on a terminal, one line per chain now and then elsewhere."""
+    """The rich view on a terminal's second screen, one line per chain now and then elsewhere.
+
+    The last state stays on the first screen, whichever way the run ends.
+    """
 
     def __init__(self, mode: str, *, enabled: bool) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self.note = ""
         self._mode = mode
         self._enabled = enabled
         self._ticks = 0
-        console = Console(file=sys.stdout)
-        self._live = Live(console=console, auto_refresh=False) if enabled and console.is_terminal else None
+        self._statuses: Sequence[ChainStatus] = ()
+        self._console = Console(file=sys.stdout)
+        drawable = enabled and self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live = Live(console=self._console, auto_refresh=False, screen=True) if drawable else None
+
+    @property
+    def live(self) -> bool:
+        """Whether it draws."""
+        return self._live is not None
 
     def __enter__(self) -> "_View":
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        from ouro.cli.view import EngineView
+
+        if self._live is None or not self._live.is_started:
+            return
+        self._live.stop()
+        self._console.print(EngineView(self._statuses, self._mode, self.note))
 
     def update(self, statuses: Sequence[ChainStatus]) -> None:
         """Called four times a second."""
-        from ouro.cli.view import plain_line, render
+        from ouro.cli.view import EngineView, plain_line
 
+        self._statuses = statuses
         if self._live is not None:
-            self._live.update(render(statuses, self._mode), refresh=True)
+            # Started with the first picture: what fails before it leaves the screen as it was.
+            self._live.start()
+            picture = EngineView(statuses, self._mode, self.note, height=self._console.height)
+            self._live.update(picture, refresh=True)
         elif self._enabled and self._ticks % _LINE_EVERY == 0:
             for status in statuses:
                 print(plain_line(status), flush=True)

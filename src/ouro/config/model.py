@@ -64,13 +64,18 @@ class BidConfig(_Section):
 
 
 class RiskConfig(_Section):
-    """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own."""
+    """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own.
+
+    ``max_reverts_per_hour`` counts reverts that no rival explains; wasted gas is what failed trades paid.
+    """
 
     max_notional_wei: PositiveInt = 50 * 10**18
     max_gas_cost_wei: PositiveInt = 10**17
     max_open_attempts: PositiveInt = 8
     max_daily_loss_wei: PositiveInt = 10**18
     min_net_profit_wei: NonNegativeInt = 0
+    max_reverts_per_hour: PositiveInt = 3
+    max_wasted_gas_per_hour_wei: PositiveInt = 3 * 10**17
     kill_file: Path = Path("kill")
 
 

@@ -1,7 +1,7 @@
 """Between one chain's execution and the shared books: what tracker and submitter need of the ledger and of risk."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ouro.chain.calls import eth_call_many
@@ -15,6 +15,10 @@ from ouro.ledger.ledger import Ledger
 from ouro.types import Address, Attempt, Outcome, Plan
 
 _BALANCE_OF = selector("balanceOf(address)")
+_WORD_BYTES = 32
+_STRAY_TOKENS_LIMIT = 500
+"""Up to so many tokens, balances that we never trade in are watched, too."""
+
 OutcomeListener = Callable[[Attempt, Plan | None, Outcome | None], None]
 """Told of each outcome, and with None when an outcome is withdrawn."""
 
@@ -57,23 +61,33 @@ class ChainBooks:
         self._listener(attempt, None, None)
 
 
-async def record_openings(chain: str, config: ChainConfig, ledger: Ledger, node: Caller, number: int) -> None:
-    """Balances of everything owned at the end of block ``number``; accounts that have an opening keep it."""
+async def record_openings(
+    chain: str, config: ChainConfig, ledger: Ledger, node: Caller, number: int, tokens: Collection[Address]
+) -> None:
+    """Balances of everything owned at the end of block ``number``; accounts that have an opening keep it.
+
+    Of ``tokens`` (those of the watched pools) executor and owner are opened, so that a stray unit shows; every
+    account is opened for native coin and start tokens. A token that gives no balance is left out unless it is a
+    start token. Raises ``MalformedAnswer`` or ``RpcError``.
+    """
     known = {(opening.account, opening.token) for opening in ledger.books.openings(chain)}
     accounts = sorted(owned_accounts(config))
     native = [who for who in accounts if (who, None) not in known]
-    tokens = [(who, token) for token in config.start_tokens for who in accounts if (who, token) not in known]
     answers = await node.batch([("eth_getBalance", [who, hex(number)]) for who in native])
     for who, answer in zip(native, answers, strict=True):
         ledger.record_opening(chain, who, None, number, _quantity(answer, "eth_getBalance"))
-    calls = [(token, _BALANCE_OF + bytes.fromhex(who[2:]).rjust(32, b"\0")) for who, token in tokens]
+    wanted = [(who, token) for token in config.start_tokens for who in accounts]
+    if len(tokens) <= _STRAY_TOKENS_LIMIT:
+        keepers = [who for who in (config.executor, config.owner) if who]
+        wanted += [(who, token) for token in tokens if token not in config.start_tokens for who in keepers]
+    missing = [place for place in wanted if place not in known]
+    calls = [(token, _BALANCE_OF + bytes.fromhex(who[2:]).rjust(32, b"\0")) for who, token in missing]
     balances = await eth_call_many(node, calls, hex(number))
-    for (who, token), balance in zip(tokens, balances, strict=True):
-        if isinstance(balance, RpcError):
-            raise balance
-        if len(balance) != 32:
-            raise MalformedAnswer(f"{chain}: balanceOf({who}) of token {token} answered {len(balance)} bytes")
-        ledger.record_opening(chain, who, token, number, int.from_bytes(balance, "big"))
+    for (who, token), balance in zip(missing, balances, strict=True):
+        if isinstance(balance, bytes) and len(balance) == _WORD_BYTES:
+            ledger.record_opening(chain, who, token, number, int.from_bytes(balance, "big"))
+        elif token in config.start_tokens:
+            raise MalformedAnswer(f"{chain}: start token {token} gives no balance of {who}")
 
 
 def _quantity(answer: Any, method: str) -> int:

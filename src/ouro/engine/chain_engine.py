@@ -7,6 +7,7 @@ process does: there is one way to recover, and it is used all the time.
 
 import asyncio
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import structlog
@@ -20,12 +21,13 @@ from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.bookkeeping import ChainBooks, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
-from ouro.engine.recovery import recover
+from ouro.engine.recovery import close_paper, recover
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
 from ouro.engine.upkeep import Upkeep
-from ouro.execution.lanes import PublicLane
+from ouro.execution.lanes import Handover, PublicLane
 from ouro.execution.preflight import Preflight
+from ouro.execution.settlement import Ours
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted, Submitter
 from ouro.execution.tracker import Tracker
@@ -54,6 +56,8 @@ from ouro.types import (
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_BOOKED_KEPT = 4_096
+_NATIVE = "native"
 
 
 class SessionOver(Exception):  # noqa: N818 - an event, not an error
@@ -89,6 +93,7 @@ class ChainEngine:
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
+        self._booked: OrderedDict[str, TradeLine] = OrderedDict()
 
     def open(self) -> None:
         """Decide on blocks that are received from now on; until then state is only followed."""
@@ -97,6 +102,8 @@ class ChainEngine:
     def stop_deciding(self) -> None:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
         self._drain.set()
+        if self.status.state == "running" and not self.drained.is_set():
+            self.status.state = "finishing"
 
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
@@ -112,6 +119,8 @@ class ChainEngine:
             except Exception as error:
                 log.exception("engine_error", chain=self.name)
                 self._lost(f"internal error: {type(error).__name__}: {error}")
+            if self._drain.is_set() and self._unfinished == 0:
+                self.drained.set()
             if time.monotonic() - began > _LONGEST_PAUSE_S:
                 pause_s = _FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
@@ -120,14 +129,14 @@ class ChainEngine:
     # ---------------------------------------------------------------------------------------------- a session
 
     async def _session(self) -> None:
-        self.status.state, self.status.detail = "connecting", ""
+        self.status.state = "connecting"  # why the last session ended can be read until this one connects
         async with EndpointPool(self.config.endpoints, self.config.chain_id, name=self.name) as node:
-            self.status.state = "loading"
+            self.status.state, self.status.detail = "loading", ""
             data_dir = self._shared.config.data_dir
             state = await ChainState.load(self.name, self.config, node, data_dir, self._progress)
             self._state = state
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
-            topics = state.market.topics
+            topics = state.topics
             feed = BlockFeed(
                 self.name,
                 node,
@@ -140,6 +149,8 @@ class ChainEngine:
                 self._rehearse(state)
                 await self._follow(feed, state, node)
             finally:
+                if self._trader is not None:
+                    self._unfinished = self._trader.unfinal(state.head_number)
                 self._trader = None
                 await feed.close()
 
@@ -149,20 +160,22 @@ class ChainEngine:
             return None
         books = ChainBooks(self.config, ledger, self._on_outcome, on_chain=mode is Mode.LIVE)
         if mode is Mode.PAPER:
+            await close_paper(self.name, ledger, books)
             return PaperTrader(state, books, self._refuse_approved)
-        await record_openings(self.name, self.config, ledger, node, state.head_number)
+        tokens = state.market.arrays.tokens
+        await record_openings(self.name, self.config, ledger, node, state.head_number, tokens)
         nonces = NonceBook(self.config.operators)
         lane = PublicLane(node, RpcError)
         submitter = Submitter(self.name, self.config, self._shared.signer, books, lane)
 
-        async def cancel(attempt: Attempt, head: BlockUpdate) -> Attempt | None:
-            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head))
+        async def cancel(attempt: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
+            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head), known=known)
 
         tracker = Tracker(
             TransactionReader(node),
             books,
             cancel,
-            owned_accounts(self.config),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
             state.touched_in,
             state.is_canonical,
             self.config.finality_depth,
@@ -179,6 +192,7 @@ class ChainEngine:
             submitter,
             state.head_number,
             self.config.reorg_ring_depth,
+            may_send=not self._shared.config.risk.kill_file.exists(),
         )
         for attempt in tracker.open_attempts:
             self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
@@ -210,7 +224,9 @@ class ChainEngine:
                         await self._on_block(event, state, upkeep, superseded=feed.pending() > 0)
                     case Rollback():
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
+                        self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
                     case Resync():
@@ -234,7 +250,7 @@ class ChainEngine:
             trader.applied(update)
         decision, decided_us = Decision(), None
         # A newer block is waiting: what this one changed is decided with that one.
-        if not superseded and self._may_decide(update):
+        if not superseded and self._may_decide(update) and not state.executor_stirred:
             decision, decided_us = await self._decide(update, state, trader)
         self._count(update, state, decision, decided_us)
         self._latest = update
@@ -251,7 +267,14 @@ class ChainEngine:
         clock = Clock(update.received_ns, (time.monotonic_ns() - update.received_ns) // 1_000)
         self.status.decided.add(clock.decided_us / 1_000)
         if trader is not None and approved:
-            for submitted in await trader.execute(approved, update, clock):
+            try:
+                done = await trader.execute(approved, update, clock)
+            except Exception:
+                # The session ends with this; the next one counts what the journal says is in flight.
+                for item in approved:
+                    self._shared.risk.release(self.name, item.plan.plan_id)
+                raise
+            for submitted in done:
                 self._on_submitted(submitted)
         return decision, clock.decided_us
 
@@ -297,6 +320,7 @@ class ChainEngine:
     # ----------------------------------------------------------------------------------------------- pieces
 
     def _may_decide(self, update: BlockUpdate) -> bool:
+        """Whether ``update`` belongs to the run: received since it was opened, and before its end."""
         opened = self._open_since_ns is not None and update.received_ns > self._open_since_ns
         return opened and not self._drain.is_set() and not self._done_deciding()
 
@@ -306,7 +330,8 @@ class ChainEngine:
     def _count(self, update: BlockUpdate, state: ChainState, decision: Decision, decided_us: int | None) -> None:
         status = self.status
         status.freshness = state.freshness.level.value
-        if self._open_since_ns is not None and not (self._drain.is_set() or self._done_deciding()):
+        # Blocks that only brought the state up to date before the first decision are not of the run.
+        if self._may_decide(update) and (decided_us is not None or status.blocks):
             status.blocks += 1
             status.blocks_decided += decided_us is not None
             status.opportunities += len(decision.opportunities)
@@ -323,7 +348,8 @@ class ChainEngine:
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:
-        self.status.sent.add(submitted.sent_us / 1_000)
+        if submitted.handover is not Handover.WITHHELD:
+            self.status.sent.add(submitted.sent_us / 1_000)
 
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
@@ -336,17 +362,26 @@ class ChainEngine:
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         status = self.status
+        earlier = self._booked.pop(attempt.attempt_id, None)
+        if earlier is not None:
+            status.net_wei -= earlier.net_wei
+            if attempt.kind is AttemptKind.TRADE:
+                status.outcomes[earlier.kind.value] -= 1
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
-        status.net_wei += gain - outcome.gas_cost_wei
+        route = "" if plan is None or self._state is None else _route(plan, self._state)
+        line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
+        status.net_wei += line.net_wei
+        self._booked[attempt.attempt_id] = line
+        if len(self._booked) > _BOOKED_KEPT:
+            self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
         status.outcomes[outcome.kind.value] += 1
-        route = "" if plan is None or self._state is None else _route(plan, self._state)
-        status.trades.append(TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei))
+        status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
@@ -363,9 +398,15 @@ class ChainEngine:
 
 
 def _route(plan: Plan, state: ChainState) -> str:
-    tokens = state.market.tokens
-    names = [tokens[t].symbol if t in tokens and tokens[t].symbol else t[:8] for t in _path(plan)]
-    return " → ".join(str(name) for name in names)
+    return " → ".join(_token_name(token, state) for token in _path(plan))
+
+
+def _token_name(token: Address, state: ChainState) -> str:
+    """The wrapped native coin by the configuration, for its own name may be that of another chain's (WETH9)."""
+    if token == state.config.wrapped_native:
+        return _NATIVE
+    symbol = state.market.tokens[token].symbol if token in state.market.tokens else ""
+    return symbol if symbol and symbol.casefold() != _NATIVE else token[:8]
 
 
 def _path(plan: Plan) -> list[Address]:

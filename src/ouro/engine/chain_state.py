@@ -10,6 +10,7 @@ import structlog
 from ouro.chain.fees import FeeModel
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
+from ouro.execution.contract import event_topics
 from ouro.execution.shadow import ShadowEvm
 from ouro.market.bootstrap import load_market
 from ouro.market.freshness import ChainFreshness
@@ -51,6 +52,7 @@ class ChainState:
         self.fees = fees
         self.shadow = shadow
         self.base_number = self.head_number
+        self.executor_stirred = False
         self.prices = PoolPrices(market, config)
         self.freshness = ChainFreshness(config.freshness)
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
@@ -108,16 +110,31 @@ class ChainState:
             self.shadow.apply(update.number, result.deltas)
         block = RecentBlock(update.number, update.hash)
         for entry in update.logs:
-            if entry.address in self.market.pool_index:
+            if entry.address == self.config.executor:
+                # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
+                self.executor_stirred = True
+            elif entry.address in self.market.pool_index:
                 block.touched.setdefault(entry.address, entry.tx_index)
         self.recent.append(block)
         self.touched.update(result.touched.tolist())
-        self.freshness.seen(update.received_ns)
+        self.freshness.seen(update.received_ns, update.timestamp)
         return result
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """First topics of every log that the engine wants: pools', factories', and the executor's own."""
+        return (*self.market.topics, *event_topics())
+
+    async def reread_executor(self, node: Caller) -> None:
+        """Its roles, treasury and pause as they are now. Raises ``ShadowError`` or chain errors."""
+        if self.shadow is not None:
+            await self.shadow.reload_executor(node, self.config.operators)
+        self.executor_stirred = False
 
     def rollback(self, event: Rollback) -> None:
         """Back to the common ancestor. Raises ``MarketError`` or ``ShadowError`` when that is too far."""
         touched = self.market.rollback(event.to_number, event.to_hash)
+        self.executor_stirred = True  # an orphaned block may have changed it
         if self.shadow is not None:
             self.shadow.rollback(event.to_number)
         while self.recent and self.recent[-1].number > event.to_number:
@@ -157,8 +174,8 @@ class ChainState:
         return None if block is None else block.touched
 
     def is_canonical(self, number: int, block_hash: Hash) -> bool:
-        """Whether the engine stands on this block: it applied it, or started above it (deep enough to be final)."""
-        if number <= self.base_number:
+        """Whether the engine stands on this block: it applied it, or it is too deep to be anything but final."""
+        if number <= self.base_number or (self.recent and number < self.recent[0].number):
             return True
         block = self._block(number)
         return block is not None and block.hash == block_hash

@@ -1,10 +1,12 @@
 """One engine process: the shared parts, one task per chain, an orderly end."""
 
 import asyncio
+import fcntl
 import gc
 import hashlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import structlog
@@ -38,11 +40,34 @@ async def run_engine(
 ) -> None:
     """Run for ``blocks`` blocks on each chain, or until SIGTERM/SIGINT; then finish what is under way.
 
+    A second signal does not wait for that: the journal has what is open, and the next start follows it.
+
     Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when it can't begin.
     """
     names = _chosen(config, chains)
     warm()
     config.data_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        for name in names:
+            held.enter_context(_only_engine(config, name))
+        await _run_session(config, names, blocks, listener)
+
+
+@contextmanager
+def _only_engine(config: OuroConfig, chain: str) -> Iterator[None]:
+    """Two engines on one chain would fight for the same nonces, each with the whole of the limits."""
+    path = config.data_dir / f"engine-{chain}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EngineError(f"another engine runs {chain} with {config.data_dir}: stop that one first") from None
+        yield
+
+
+async def _run_session(
+    config: OuroConfig, names: Sequence[str], blocks: int | None, listener: StatusListener | None
+) -> None:
     ledger = Ledger.open(
         config.ledger.url,
         refusal_samples=config.ledger.refusal_samples,
@@ -55,7 +80,7 @@ async def run_engine(
         ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
         risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
-        risk.restore((), ledger.books.realised(risk.day_start_ms()))
+        risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         shared = Shared(config, ledger, signer, risk)
         engines = [ChainEngine(name, shared, blocks) for name in names]
         await _run_all(engines, listener)
@@ -66,11 +91,13 @@ async def run_engine(
 
 
 async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | None) -> None:
-    stop = asyncio.Event()
+    stop, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(engine.run(), name=engine.name) for engine in engines]
+        loop.add_signal_handler(number, lambda: (at_once if stop.is_set() else stop).set())
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(_keep_running(engine), name=engine.name) for engine in engines
+    ]
     opening = asyncio.create_task(_open_when_loaded(engines))
     view = asyncio.create_task(_show(engines, listener)) if listener else None
     # What exists now lives as long as the process: the collector need not look at it again.
@@ -84,7 +111,9 @@ async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | No
             engine.stop_deciding()
         if not drained.done():
             log.info("draining", open=sum(engine.status.open_attempts for engine in engines))
-            await asyncio.wait({drained}, timeout=DRAIN_TIMEOUT_S)
+            hurried = asyncio.create_task(at_once.wait())
+            await asyncio.wait({drained, hurried}, timeout=DRAIN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
         if not drained.done():
             late = [engine.name for engine in engines if not engine.drained.is_set()]
             log.warning(
@@ -97,6 +126,18 @@ async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | No
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _keep_running(engine: ChainEngine) -> None:
+    """A chain's loop ends by cancellation only; what gets past its own nets (a compiled panic) restarts it."""
+    while True:
+        try:
+            await engine.run()
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            log.critical("engine_task_died", chain=engine.name, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(1.0)
 
 
 async def _open_when_loaded(engines: Sequence[ChainEngine]) -> None:

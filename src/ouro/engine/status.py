@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ouro.types import OutcomeKind
 
-RECENT_TRADES = 8
+RECENT_TRADES = 64
 LATENCY_WINDOW = 2_048
 
 
@@ -34,7 +34,9 @@ class LatencyWindow:
         if not self.samples_ms:
             return None
         ordered = sorted(self.samples_ms)
-        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+        # The smallest value that at least this share does not exceed; integers, so that no rounding moves the rank.
+        rank = -(-round(q * 1_000_000) * len(ordered) // 1_000_000)
+        return ordered[max(rank, 1) - 1]
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from ouro.chain.accounts import Lease, NonceBook
+from ouro.chain.fees import effective_gas_price
 from ouro.engine.bookkeeping import ChainBooks
 from ouro.engine.chain_state import ChainState
 from ouro.execution.lanes import Handover
@@ -21,8 +22,10 @@ from ouro.execution.settlement import never_included
 from ouro.execution.submit import NotSent, Submitted, Submitter
 from ouro.execution.tracker import Settled, Tracker
 from ouro.hashing import keccak
+from ouro.ledger.errors import LedgerError
 from ouro.risk.approved import Approved
 from ouro.types import (
+    PAPER_LANE,
     Address,
     Attempt,
     AttemptKind,
@@ -117,6 +120,7 @@ class LiveTrader:
         self._preflight = Preflight(state.shadow)
         self._under_way: dict[str, tuple[Attempt, Plan]] = {}
         self._burnt: list[Lease] = []
+        self._submitting = 0
         self._settling = asyncio.Lock()
 
     def locked(self, head: int) -> frozenset[Address]:
@@ -144,7 +148,16 @@ class LiveTrader:
                 self._refuse(refused)
                 continue
             jobs.append(self._submit(item, lease, clock))
-        return [done for done in await asyncio.gather(*jobs) if done is not None]
+        self._submitting += len(jobs)
+        try:
+            # All of them to their end, whatever becomes of one: nothing is sent by what nobody waits for.
+            results = await asyncio.gather(*jobs, return_exceptions=True)
+        finally:
+            self._submitting -= len(jobs)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [done for done in results if isinstance(done, Submitted)]
 
     async def _submit(self, approved: Approved, lease: Lease, clock: Clock) -> Submitted | None:
         def follow(attempt: Attempt) -> None:
@@ -190,16 +203,29 @@ class LiveTrader:
         """See ``Trader.rolled_back``."""
         async with self._settling:
             self._take_over(self._tracker.on_rollback(event))
+            # Their logs may have freed these accounts before a receipt was asked for.
+            for attempt in self._tracker.open_attempts:
+                self._reopen_nonce(attempt)
+
+    def _reopen_nonce(self, attempt: Attempt) -> None:
+        # An operator may have been taken out of the configuration while its transaction was under way.
+        if attempt.operator in self._nonces.operators:
+            self._nonces.reopened(attempt.operator, attempt.nonce)
 
     def unfinal(self, head: int) -> int:
         """See ``Trader.unfinal``."""
-        return self._tracker.unfinal(head) + len(self._burnt)
+        return self._tracker.unfinal(head) + len(self._burnt) + self._submitting
 
     def _take_over(self, settled: Settled) -> None:
         for attempt in settled.reopened:
-            self._nonces.reopened(attempt.operator, attempt.nonce)
+            self._reopen_nonce(attempt)
+            plan = self._tracker.plan_of(attempt.attempt_id)
+            if plan is not None:
+                self._under_way[attempt.attempt_id] = (attempt, plan)
         for attempt, outcome in settled.outcomes:
             self._under_way.pop(attempt.attempt_id, None)
+            if attempt.operator not in self._nonces.operators:
+                continue
             if outcome.block_number is not None or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
                 self._nonces.confirmed(attempt.operator, attempt.nonce)
 
@@ -220,7 +246,7 @@ class LiveTrader:
 class PaperTrader:
     """Executes on paper: the plan runs on the state after the next real block, and that is its outcome."""
 
-    lane = "paper"
+    lane = PAPER_LANE
 
     def __init__(self, state: ChainState, books: ChainBooks, refuse: RefusalSink) -> None:
         assert state.shadow is not None
@@ -250,7 +276,11 @@ class PaperTrader:
                 continue
             attempt = self._attempt(plan, operator)
             now_us = (time.monotonic_ns() - clock.received_ns) // 1_000
-            await self._books.attempt(attempt, plan, clock.decided_us, now_us)
+            try:
+                await self._books.attempt(attempt, plan, clock.decided_us, now_us)
+            except LedgerError as error:
+                self._refuse(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"))
+                continue
             self._books.sent(attempt.attempt_id, now_us)
             self._waiting.append((attempt, plan))
             done.append(Submitted(attempt, now_us, now_us, Handover.ACCEPTED))
@@ -298,7 +328,7 @@ class PaperTrader:
             block_number=update.number,
             block_hash=update.hash,
             gas_used=result.gas_used,
-            gas_cost_wei=result.gas_used * plan.fee.max_fee_per_gas_wei,
+            gas_cost_wei=result.gas_used * effective_gas_price(plan.fee, update.base_fee_wei or 0),
             realised_profit_wei=result.realised_profit_wei if result.ok else 0,
             realised_amounts_wei=result.amounts_wei,
             transfers=(),

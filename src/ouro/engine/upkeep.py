@@ -44,6 +44,8 @@ class Upkeep:
                 self._welcome(healed.tolist())
             if self._blocks % REPAIR_EVERY_BLOCKS == 0:
                 await self._complete_shadow()
+            if state.executor_stirred:
+                await state.reread_executor(self._node)
             if self._blocks % SNAPSHOT_EVERY_BLOCKS == 0:
                 await save_market(state.name, state.config, state.market, self._data_dir)
         except (ChainError, SyncError, MarketError, ShadowError, OSError) as error:
@@ -52,8 +54,9 @@ class Upkeep:
     async def _join(self) -> None:
         joined = await join_pools(self._state.market, self._state.config, self._node, self._waiting)
         self._waiting = []
-        await self._complete_shadow()
+        # The search must know every pool id before the next block touches one; the shadow may follow later.
         self._welcome(joined.tolist())
+        await self._complete_shadow()
 
     def _welcome(self, pool_ids: list[int]) -> None:
         if pool_ids:

@@ -9,7 +9,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from ouro.hashing import selector
+from ouro.hashing import selector, topic
 from ouro.types import Address
 
 NATIVE: Address = "0x" + "00" * 20
@@ -36,6 +36,16 @@ def executor_artifact() -> ExecutorArtifact:
     raw = json.loads(text)
     code, runtime = (bytes.fromhex(raw[key].removeprefix("0x")) for key in ("bytecode", "deployed_bytecode"))
     return ExecutorArtifact(raw["abi"], code, runtime, raw["compiler"])
+
+
+def event_topics() -> tuple[str, ...]:
+    """First topics of everything that the executor logs: changes of roles, treasury and pause."""
+    signatures = [
+        f"{item['name']}({','.join(field['type'] for field in item['inputs'])})"
+        for item in executor_artifact().abi
+        if item["type"] == "event"
+    ]
+    return tuple(topic(signature) for signature in signatures)
 
 
 def creation_code(owner: Address, operators: Sequence[Address], treasury: Address | None = None) -> bytes:

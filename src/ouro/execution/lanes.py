@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
+from ouro.chain.errors import ChainError
+
 
 class Handover(StrEnum):
     """What the lane said when it was handed the bytes."""
@@ -15,6 +17,9 @@ class Handover(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     """No answer: the bytes may or may not have arrived. Only the chain can tell."""
+
+    WITHHELD = "withheld"
+    """Never handed over: by the time that the bytes were durable, their block had passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,18 @@ class Caller(Protocol):
 
 
 _ERROR_WORDS = (
-    (("already known", "known transaction", "already imported", "already exists"), Handover.KNOWN),
-    (("nonce too low", "nonce is too low", "already been used"), Handover.NONCE_USED),
-    (("underpriced", "fee too low", "less than block base fee", "gas price too low"), Handover.UNDERPRICED),
+    (("alreadyknown", "knowntransaction", "alreadyimported", "alreadyexists"), Handover.KNOWN),
+    (("noncetoolow", "nonceistoolow", "oldnonce", "alreadybeenused"), Handover.NONCE_USED),
+    (("underpriced", "feetoolow", "lessthanblockbasefee", "gaspricetoolow"), Handover.UNDERPRICED),
 )
 
 
 def classify_error(message: str) -> Handover:
     """Nodes agree on these facts only in prose; unknown prose is a rejection."""
-    lowered = message.lower()
+    # Some nodes answer in sentences, some in CamelCase or with underscores.
+    squeezed = message.lower().replace(" ", "").replace("_", "")
     for words, handover in _ERROR_WORDS:
-        if any(word in lowered for word in words):
+        if any(word in squeezed for word in words):
             return handover
     return Handover.REJECTED
 
@@ -94,6 +100,6 @@ class PublicLane:
             await self._node.call("eth_sendRawTransaction", ["0x" + raw_tx.hex()], self._timeout_ms)
         except self._node_error as error:
             return SendResult(classify_error(str(error)), str(error))
-        except (OSError, TimeoutError) as error:
+        except (ChainError, OSError, TimeoutError) as error:
             return SendResult(Handover.UNKNOWN, f"no answer from the node: {error}")
         return SendResult(Handover.ACCEPTED)

@@ -7,6 +7,7 @@ import rlp
 from ouro.types import FeeBid
 
 DYNAMIC_FEE_TYPE = 2
+_EIP155_OFFSET = 35
 
 
 def fee_of(raw_tx: bytes) -> FeeBid:
@@ -14,9 +15,29 @@ def fee_of(raw_tx: bytes) -> FeeBid:
     try:
         if raw_tx[:1] == bytes([DYNAMIC_FEE_TYPE]):
             fields: Any = rlp.decode(raw_tx[1:])
-            return FeeBid(int.from_bytes(fields[3], "big"), int.from_bytes(fields[2], "big"), legacy=False)
-        fields = rlp.decode(raw_tx)
-        price = int.from_bytes(fields[1], "big")
+            return FeeBid(_number(fields[3]), _number(fields[2]), legacy=False)
+        price = _number(rlp.decode(raw_tx)[1])
         return FeeBid(price, price, legacy=True)
     except (rlp.DecodingError, IndexError, TypeError) as error:
         raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
+
+
+def asked_fields(raw_tx: bytes) -> tuple[int, int, int, str, int, bytes]:
+    """Chain id, nonce, gas limit, destination, value and data of signed bytes. Raises as `fee_of`."""
+    try:
+        if raw_tx[:1] == bytes([DYNAMIC_FEE_TYPE]):
+            fields: Any = rlp.decode(raw_tx[1:])
+            chain_id, rest = _number(fields[0]), [fields[1], *fields[4:8]]
+        else:
+            fields = rlp.decode(raw_tx)
+            chain_id, rest = (_number(fields[6]) - _EIP155_OFFSET) // 2, [fields[0], *fields[2:6]]
+        nonce, gas, to, value, data = rest
+        return chain_id, _number(nonce), _number(gas), "0x" + to.hex(), _number(value), bytes(data)
+    except (rlp.DecodingError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
+
+
+def _number(field: Any) -> int:
+    if not isinstance(field, bytes):
+        raise TypeError("a list where a number belongs")
+    return int.from_bytes(field, "big")

@@ -1,6 +1,7 @@
 """From a receipt to an outcome: what happened, what it brought, what it cost. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ouro.execution.swaplogs import realised
@@ -39,6 +40,18 @@ class ReceiptView(Protocol):
     def logs(self) -> tuple[Log, ...]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Whose movements count: our ``accounts``, and the ``tokens`` that the configuration trusts to report them.
+
+    Any contract on the way of a trade may log any transfer it likes, so no other token is believed. A unit of one
+    that does stay with us shows as a difference from its opening balance.
+    """
+
+    accounts: frozenset[Address]
+    tokens: frozenset[Address]
+
+
 PoolsTouched = Mapping[Address, int]
 """Pool → index of the first transaction of a block that touched it."""
 
@@ -47,7 +60,7 @@ def outcome_of(
     attempt: Attempt,
     plan: Plan | None,
     receipt: ReceiptView,
-    owned: frozenset[Address],
+    ours: Ours,
     touched: PoolsTouched | None,
 ) -> Outcome:
     """The outcome of an included attempt.
@@ -58,8 +71,8 @@ def outcome_of(
     """
     landed = receipt.status == 1
     kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched)
-    transfers = token_transfers(receipt.logs, owned) if landed else ()
     trade = plan if landed and attempt.kind is AttemptKind.TRADE else None
+    transfers = token_transfers(receipt.logs, ours) if landed else ()
     return Outcome(
         attempt_id=attempt.attempt_id,
         kind=kind,
@@ -67,7 +80,7 @@ def outcome_of(
         block_hash=receipt.block_hash,
         gas_used=receipt.gas_used,
         gas_cost_wei=receipt.gas_used * receipt.effective_gas_price,
-        realised_profit_wei=realised_profit(trade.profit_token, transfers, owned) if trade else 0,
+        realised_profit_wei=realised_profit(trade.profit_token, transfers, ours.accounts) if trade else 0,
         realised_amounts_wei=realised(trade.hops, receipt.logs) if trade else (),
         transfers=transfers,
         reason=reason,
@@ -79,14 +92,16 @@ def never_included(attempt: Attempt, kind: OutcomeKind, reason: str) -> Outcome:
     return Outcome(attempt.attempt_id, kind, None, None, 0, 0, 0, (), (), reason)
 
 
-def token_transfers(logs: Sequence[Log], owned: frozenset[Address]) -> tuple[Transfer, ...]:
-    """Every ERC-20 movement of the receipt that an owned account took part in."""
+def token_transfers(logs: Sequence[Log], ours: Ours) -> tuple[Transfer, ...]:
+    """Movements of trusted tokens that one of our accounts took part in."""
     moved: list[Transfer] = []
     for log in logs:
-        if len(log.topics) != 3 or log.topics[0] != TRANSFER_TOPIC or len(log.data) < 66:
+        if log.address not in ours.tokens or len(log.data) < 66:
+            continue
+        if len(log.topics) != 3 or log.topics[0] != TRANSFER_TOPIC:
             continue
         source, destination = "0x" + log.topics[1][-40:], "0x" + log.topics[2][-40:]
-        if source in owned or destination in owned:
+        if source in ours.accounts or destination in ours.accounts:
             moved.append(Transfer(log.address, source, destination, int(log.data[2:66], 16)))
     return tuple(moved)
 

@@ -112,6 +112,10 @@ class ShadowEvm:
         self._pools.update(fresh)
         self._added_at.update(dict.fromkeys(fresh, number))
 
+    async def reload_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
+        """Read the executor's own words again, at the copy's block. Raises ShadowError when it can't be read."""
+        await self._load_executor(reader, operators)
+
     def has(self, pool: Address) -> bool:
         """Whether ``pool`` was read (it may have a fault all the same)."""
         return pool in self._pools

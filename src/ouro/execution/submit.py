@@ -13,9 +13,9 @@ import structlog
 
 from ouro.config.model import ChainConfig
 from ouro.execution.lanes import Handover, Lane
-from ouro.execution.rawtx import fee_of
+from ouro.execution.rawtx import asked_fields, fee_of
 from ouro.risk.approved import Approved, require_approved
-from ouro.signer.client import SignerError, SignerRefused
+from ouro.signer.client import SignerError, SignerRefused, SignerUnavailable
 from ouro.signer.messages import SignedTransaction, SignRequest
 from ouro.types import Address, Attempt, AttemptKind, FeeBid, Plan, Refused
 
@@ -25,6 +25,7 @@ CANCEL_GAS_LIMIT = 21_000
 CANCEL_LIFE_BLOCKS = 3
 # Nodes ask a replacement to pay at least a tenth more; an eighth passes all known rules.
 _BUMP_NUMERATOR, _BUMP_DENOMINATOR = 9, 8
+_MOST_RAISES = 110
 
 
 class Signer(Protocol):
@@ -78,6 +79,7 @@ class Submitter:
         self._signer = signer
         self._journal = journal
         self._lane = lane
+        self._patience_us = config.block_time_ms * config.inclusion_blocks * 1_000
 
     async def submit(
         self,
@@ -89,14 +91,16 @@ class Submitter:
     ) -> Submitted | NotSent:
         """Carry out ``approved`` from ``lease``'s account.
 
-        ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land.
+        ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land. Where
+        signer or books took so long that its last block has passed, it is not sent: it could only revert, for gas.
         """
+        began_ns = time.monotonic_ns()
         plan = require_approved(approved).plan
         request = self._request(
             lease, AttemptKind.TRADE, self._config.executor or "", plan.gas_limit, plan.fee, plan.calldata
         )
         try:
-            signed = await self._signer.sign(request)
+            signed = await self._sign(request)
         except SignerError as error:
             return NotSent(*_signer_refusal(plan.plan_id, error))
         signed_us = _since_us(received_ns)
@@ -108,6 +112,9 @@ class Submitter:
         except Exception as error:  # whatever the books' trouble is: unwritten bytes are never sent
             return NotSent(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"), True)
         follow(attempt)
+        if _since_us(began_ns) > self._patience_us:
+            log.warning("withheld", attempt=attempt.attempt_id, waited_ms=_since_us(began_ns) // 1_000)
+            return Submitted(attempt, signed_us, _since_us(received_ns), Handover.WITHHELD)
         handover = await self._hand_over(attempt)
         sent_us = _since_us(received_ns)
         if handover in (Handover.ACCEPTED, Handover.KNOWN):
@@ -118,11 +125,16 @@ class Submitter:
         """Hand the same bytes over again (recovery, reorg)."""
         return await self._hand_over(attempt)
 
-    async def cancel(self, stuck: Attempt, head_number: int, fee: FeeBid) -> Attempt | None:
+    async def cancel(self, stuck: Attempt, head_number: int, fee: FeeBid, *, known: bool = True) -> Attempt | None:
         """Take ``stuck``'s nonce back with an empty transaction that outbids it; None if that can't be done now.
 
+        A cancel that the node does not know (``known`` False: refused for want of funds, or forgotten) is handed
+        over again as it is: bidding against nobody would only climb to the signer's cap.
         ``fee`` is what a fresh transaction would offer; the cancel offers at least an eighth more than ``stuck``.
         """
+        unknown_cancel = stuck.kind is AttemptKind.CANCEL and not known
+        if unknown_cancel and await self._hand_over(stuck) is not Handover.UNDERPRICED:
+            return None
         return await self._empty(stuck, head_number, _outbid(fee_of(stuck.raw_tx), fee), stuck.attempt_id)
 
     async def clear_nonce(self, lease: NonceLease, head_number: int, fee: FeeBid) -> Attempt | None:
@@ -149,20 +161,36 @@ class Submitter:
         return attempt
 
     async def _sign_outbidding(self, lease: NonceLease, fee: FeeBid) -> SignedTransaction | None:
-        """The signer remembers higher bids for this nonce than we may know of: raise until it agrees."""
-        for _ in range(40):
+        """The signer remembers higher bids for this nonce than we may know of: raise until it agrees.
+
+        What nobody but the signer has seen can be anything up to its cap, and each block starts anew from the
+        market's price: the steps are wide enough to reach the cap from a single wei.
+        """
+        for _ in range(_MOST_RAISES):
             request = self._request(lease, AttemptKind.CANCEL, lease.operator, CANCEL_GAS_LIMIT, fee, b"")
             try:
-                return await self._signer.sign(request)
+                return await self._sign(request)
             except SignerRefused as refusal:
                 if refusal.reason != "cancel_fee_too_low":
                     log.error("cancel_refused", operator=lease.operator, nonce=lease.nonce, reason=refusal.reason)
                     return None
-                fee = bumped(fee)
+                fee = _raised(fee)
             except SignerError as error:
                 log.error("signer_unavailable", error=str(error))
                 return None
         return None
+
+    async def _sign(self, request: SignRequest) -> SignedTransaction:
+        """What was asked for and nothing else: other bytes in its place would be booked under wrong names."""
+        signed = await self._signer.sign(request)
+        asked = (request.chain_id, request.nonce, request.gas_limit, request.to, request.value_wei, request.data)
+        try:
+            matches = asked_fields(signed.raw) == asked
+        except ValueError:
+            matches = False
+        if not matches:
+            raise SignerUnavailable(f"the signer answered nonce {request.nonce} with another transaction's bytes")
+        return signed
 
     async def _hand_over(self, attempt: Attempt) -> Handover:
         result = await self._lane.send(attempt.raw_tx)
@@ -217,6 +245,12 @@ class Submitter:
 def bumped(fee: FeeBid) -> FeeBid:
     """The least that replaces a transaction offering ``fee``."""
     return FeeBid(_eighth_more(fee.max_fee_per_gas_wei), _eighth_more(fee.max_priority_fee_per_gas_wei), fee.legacy)
+
+
+def _raised(fee: FeeBid) -> FeeBid:
+    """Half more. The tip stays where it is apart from the price: the signer asks for the ceiling alone."""
+    ceiling = fee.max_fee_per_gas_wei * 3 // 2 + 1
+    return FeeBid(ceiling, ceiling if fee.legacy else fee.max_priority_fee_per_gas_wei, fee.legacy)
 
 
 def _outbid(stuck: FeeBid, fresh: FeeBid) -> FeeBid:

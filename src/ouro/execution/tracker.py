@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ouro.execution.settlement import PoolsTouched, ReceiptView, never_included, outcome_of
+from ouro.execution.settlement import Ours, PoolsTouched, ReceiptView, never_included, outcome_of
 from ouro.types import Address, Attempt, AttemptKind, BlockUpdate, Hash, Outcome, OutcomeKind, Plan, Rollback
 
 log = structlog.get_logger(__name__)
@@ -37,8 +37,9 @@ class Books(Protocol):
     def reversed(self, attempt: Attempt, reason: str) -> None: ...
 
 
-Canceller = Callable[[Attempt, BlockUpdate], Any]
-"""Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None."""
+Canceller = Callable[[Attempt, BlockUpdate, bool], Any]
+"""Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None. The flag says
+whether the node knows the attempt: what it doesn't know needs no outbidding."""
 
 
 @dataclass(slots=True)
@@ -51,6 +52,14 @@ class Tracked:
     kind: OutcomeKind | None = None
     forgotten: bool = False
     cancelled_at: int | None = None
+    nonce_gone_at: int | None = None
+
+    @property
+    def decided_at(self) -> int | None:
+        """The block that made the outcome true: its own, or the one that used its nonce. None while open."""
+        if self.kind is None:
+            return None
+        return self.cancelled_at if self.receipt is None else self.receipt.block_number
 
 
 @dataclass(slots=True)
@@ -69,7 +78,7 @@ class Tracker:
         reader: ChainReader,
         books: Books,
         cancel: Canceller,
-        owned: frozenset[Address],
+        ours: Ours,
         touched_in: Callable[[int], PoolsTouched | None],
         is_canonical: Callable[[int, Hash], bool],
         finality_depth: int,
@@ -83,7 +92,7 @@ class Tracker:
         self._reader = reader
         self._books = books
         self._cancel = cancel
-        self._owned = owned
+        self._ours = ours
         self._touched_in = touched_in
         self._finality_depth = finality_depth
         self._forget_depth = forget_depth
@@ -96,6 +105,10 @@ class Tracker:
     def add_settled(self, attempt: Attempt, plan: Plan | None, receipt: ReceiptView, kind: OutcomeKind) -> None:
         """Watch an inclusion that the books already have, until it is too deep to be reorganised away."""
         self._tracked[attempt.attempt_id] = Tracked(attempt, plan, receipt=receipt, kind=kind)
+
+    def add_replaced(self, attempt: Attempt, plan: Plan | None, kind: OutcomeKind, in_block: int) -> None:
+        """Watch an attempt that the books call lost to another one of its nonce, included in ``in_block``."""
+        self._tracked[attempt.attempt_id] = Tracked(attempt, plan, kind=kind, cancelled_at=in_block)
 
     @property
     def open_attempts(self) -> tuple[Attempt, ...]:
@@ -117,6 +130,7 @@ class Tracker:
     async def on_block(self, head: BlockUpdate) -> Settled:
         """Settle what ``head`` settles; cancel what can no longer land."""
         settled = Settled()
+        self._reopen_orphaned(settled)
         await self._read_receipts(settled)
         await self._handle_missing(head, settled)
         self._forget_old(head.number)
@@ -126,16 +140,25 @@ class Tracker:
         """Reverse every outcome above the common ancestor; those attempts are open again."""
         settled = Settled()
         for tracked in self._tracked.values():
-            receipt = tracked.receipt
-            gone_with_cancel = (
-                tracked.receipt is None
-                and tracked.kind is not None
-                and tracked.cancelled_at is not None
-                and tracked.cancelled_at > rollback.to_number
-            )
-            if gone_with_cancel or (receipt is not None and receipt.block_number > rollback.to_number):
+            decided_at = tracked.decided_at
+            if decided_at is not None and decided_at > rollback.to_number:
                 self._reopen(tracked, f"reorg to block {rollback.to_number}", settled)
         return settled
+
+    def _reopen_orphaned(self, settled: Settled) -> None:
+        """Inclusions taken from the books were seen by an earlier feed: a reorg since then was told to nobody."""
+        orphaned = {
+            (t.attempt.operator, t.attempt.nonce)
+            for t in self._tracked.values()
+            if t.receipt is not None
+            and self._touched_in(t.receipt.block_number) is not None
+            and not self._is_canonical(t.receipt.block_number, t.receipt.block_hash)
+        }
+        if not orphaned:
+            return
+        for tracked in self._tracked.values():
+            if tracked.kind is not None and (tracked.attempt.operator, tracked.attempt.nonce) in orphaned:
+                self._reopen(tracked, "its block is not on the chain that is followed", settled)
 
     async def _read_receipts(self, settled: Settled) -> None:
         waiting = [t for t in self._tracked.values() if t.kind is None]
@@ -148,17 +171,20 @@ class Tracker:
 
     def _include(self, tracked: Tracked, receipt: ReceiptView, settled: Settled) -> None:
         touched = self._touched_in(receipt.block_number)
-        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._owned, touched)
+        outcome = outcome_of(tracked.attempt, tracked.plan, receipt, self._ours, touched)
         tracked.receipt = receipt
         self._finish(tracked, outcome, settled)
         for other in self._rivals_for_nonce(tracked):
-            lost = OutcomeKind.DROPPED if other.forgotten else OutcomeKind.EXPIRED
-            other.cancelled_at = receipt.block_number
-            if other.attempt.kind is AttemptKind.CANCEL:
-                reason = "the transaction that it would have cancelled was included"
-            else:
-                reason = f"its nonce was taken back in block {receipt.block_number}"
-            self._finish(other, never_included(other.attempt, lost, reason), settled)
+            self._replaced(other, receipt.block_number, settled)
+
+    def _replaced(self, tracked: Tracked, in_block: int, settled: Settled) -> None:
+        lost = OutcomeKind.DROPPED if tracked.forgotten else OutcomeKind.EXPIRED
+        tracked.cancelled_at = in_block
+        if tracked.attempt.kind is AttemptKind.CANCEL:
+            reason = f"another transaction with its nonce was included in block {in_block}"
+        else:
+            reason = f"its nonce was taken back in block {in_block}"
+        self._finish(tracked, never_included(tracked.attempt, lost, reason), settled)
 
     def _rivals_for_nonce(self, tracked: Tracked) -> list[Tracked]:
         mine = tracked.attempt
@@ -175,41 +201,61 @@ class Tracker:
         nonces = await self._reader.nonces([t.attempt.operator for t in late])
         known = await self._reader.knows([t.attempt.tx_hash for t in late])
         for tracked, next_nonce, is_known in zip(late, nonces, known, strict=True):
+            if tracked.kind is not None:
+                continue  # settled with another one of its nonce a moment ago
             tracked.forgotten = not is_known
             if next_nonce > tracked.attempt.nonce:
                 await self._nonce_is_gone(tracked, head, settled)
-            elif tracked.attempt.kind is AttemptKind.TRADE and not self._has_live_cancel(tracked, head.number):
+                continue
+            tracked.nonce_gone_at = None
+            if not self._has_hope(tracked, head.number):
                 await self._take_back(tracked, head)
 
     async def _nonce_is_gone(self, tracked: Tracked, head: BlockUpdate, settled: Settled) -> None:
-        # The receipt may have appeared between our two questions; ask once more before calling it lost.
-        if tracked.kind is not None:
+        winner = self._included_with_nonce(tracked.attempt)
+        if winner is not None:
+            self._replaced(tracked, winner.block_number, settled)
             return
-        receipt = (await self._reader.receipts([tracked.attempt.tx_hash]))[0]
-        if receipt is not None:
+        # A receipt may have appeared between our two questions; ask once more before calling anything lost.
+        rivals = self._rivals_for_nonce(tracked)
+        receipts = await self._reader.receipts([t.attempt.tx_hash for t in rivals])
+        for rival, receipt in zip(rivals, receipts, strict=True):
+            if receipt is None:
+                continue
             if self._is_canonical(receipt.block_number, receipt.block_hash):
-                self._include(tracked, receipt, settled)
-        elif not self._rivals_open(tracked):
-            tracked.cancelled_at = head.number
-            reason = f"nonce {tracked.attempt.nonce} was used by a transaction that is not in the journal"
-            log.warning("foreign_nonce", operator=tracked.attempt.operator, nonce=tracked.attempt.nonce)
-            self._finish(tracked, never_included(tracked.attempt, OutcomeKind.DROPPED, reason), settled)
+                self._include(rival, receipt, settled)
+            return  # or it will be once the feed is where the node is
+        if tracked.nonce_gone_at is None:
+            tracked.nonce_gone_at = head.number
+        if head.number - tracked.nonce_gone_at < self._finality_depth:
+            return  # nodes behind one address may disagree for a while; a landing called lost would never be booked
+        log.warning("foreign_nonce", operator=tracked.attempt.operator, nonce=tracked.attempt.nonce)
+        reason = f"nonce {tracked.attempt.nonce} was used by a transaction that is not in the journal"
+        for rival in rivals:
+            rival.cancelled_at = head.number
+            self._finish(rival, never_included(rival.attempt, OutcomeKind.DROPPED, reason), settled)
 
-    def _rivals_open(self, tracked: Tracked) -> bool:
-        return len(self._rivals_for_nonce(tracked)) > 1
-
-    def _has_live_cancel(self, tracked: Tracked, head: int) -> bool:
-        return any(
-            t.attempt.kind is AttemptKind.CANCEL and head < t.attempt.max_block_number
-            for t in self._rivals_for_nonce(tracked)
+    def _included_with_nonce(self, attempt: Attempt) -> ReceiptView | None:
+        return next(
+            (
+                t.receipt
+                for t in self._tracked.values()
+                if t.receipt is not None
+                and (t.attempt.operator, t.attempt.nonce) == (attempt.operator, attempt.nonce)
+            ),
+            None,
         )
+
+    def _has_hope(self, tracked: Tracked, head: int) -> bool:
+        """Whether something with this nonce can still be included in time."""
+        return any(head < t.attempt.max_block_number for t in self._rivals_for_nonce(tracked))
 
     async def _take_back(self, tracked: Tracked, head: BlockUpdate) -> None:
         newest = max(
-            (t.attempt for t in self._rivals_for_nonce(tracked)),
-            key=lambda attempt: (attempt.kind is AttemptKind.CANCEL, attempt.max_block_number),
+            self._rivals_for_nonce(tracked),
+            key=lambda t: (t.attempt.kind is AttemptKind.CANCEL, t.attempt.max_block_number),
         )
-        cancel = await self._cancel(newest, head)
+        cancel = await self._cancel(newest.attempt, head, not newest.forgotten)
         if cancel is not None:
             self.add(cancel, None)
 
@@ -219,7 +265,7 @@ class Tracker:
         settled.outcomes.append((tracked.attempt, outcome))
 
     def _reopen(self, tracked: Tracked, reason: str, settled: Settled) -> None:
-        tracked.receipt, tracked.kind, tracked.cancelled_at = None, None, None
+        tracked.receipt, tracked.kind, tracked.cancelled_at, tracked.nonce_gone_at = None, None, None, None
         self._books.reversed(tracked.attempt, reason)
         settled.reopened.append(tracked.attempt)
 
@@ -227,6 +273,6 @@ class Tracker:
         for attempt_id, tracked in list(self._tracked.items()):
             if tracked.kind is None:
                 continue
-            since = tracked.receipt.block_number if tracked.receipt else tracked.cancelled_at
+            since = tracked.decided_at
             if since is None or head - since > self._forget_depth:
                 del self._tracked[attempt_id]

@@ -23,7 +23,7 @@ from ouro.ledger.records import (
     outcome_from_row,
     plan_from_json,
 )
-from ouro.types import Address, Outcome, Plan
+from ouro.types import PAPER_LANE, Address, Outcome, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,16 @@ class Realised:
     attempt_id: str
     at_ms: int
     net_native_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastReconciliation:
+    """The latest comparison of a chain's balances with the books; without balances it says nothing."""
+
+    block_number: int
+    max_abs_difference_wei: int
+    differences: list[dict[str, Any]]
+    balances_checked: int
 
 
 class Books:
@@ -216,9 +226,16 @@ class Books:
             values.frombytes(bytes(row.decided_us))
         return values
 
-    def realised(self, since_ms: int) -> list[Realised]:
-        """Net results booked since, oldest first: what the daily loss limit starts from after a restart."""
-        records = [r for r in self.attempts(booked_since_ms=since_ms) if (r.outcome_at_ms or 0) >= since_ms]
+    def realised(self, since_ms: int, *, paper: bool = False) -> list[Realised]:
+        """Net results booked since, oldest first: what the daily loss limit starts from after a restart.
+
+        Real results, or those of ``paper``; one is no allowance for the other.
+        """
+        records = [
+            record
+            for record in self.attempts(booked_since_ms=since_ms)
+            if (record.outcome_at_ms or 0) >= since_ms and (record.attempt.lane == PAPER_LANE) == paper
+        ]
         results = [
             Realised(
                 record.attempt.chain, record.attempt.attempt_id, record.outcome_at_ms or 0, net_native_wei(record)
@@ -227,12 +244,17 @@ class Books:
         ]
         return sorted(results, key=lambda item: item.at_ms)
 
-    def last_reconciliations(self, session: str | None = None) -> dict[str, tuple[int, int, list[dict[str, Any]]]]:
-        """By chain, the latest comparison: (block number, largest absolute difference, differences)."""
+    def last_reconciliations(self, session: str | None = None) -> dict[str, LastReconciliation]:
+        """By chain, the latest comparison."""
         table = schema.reconciliations
         query = _filtered(select(table), table, None, session).order_by(table.c.reconciliation_id)
         return {
-            row.chain: (row.block_number, row.max_abs_difference_wei, json.loads(row.differences_json))
+            row.chain: LastReconciliation(
+                row.block_number,
+                row.max_abs_difference_wei,
+                json.loads(row.differences_json),
+                row.balances_checked,
+            )
             for row in self._rows(query)
         }
 

@@ -33,18 +33,18 @@ _COUNTERS = (
 )
 
 
-def attempts_table(records: Sequence[AttemptRecord]) -> RenderableType:
-    """One line per attempt, oldest first."""
+def attempts_table(records: Sequence[AttemptRecord], *, full: bool = False) -> RenderableType:
+    """One line per attempt, oldest first; hashes and amounts are shortened unless ``full``."""
     if not records:
         return Text("no attempts in these books")
     table = Table(title=f"{len(records)} attempts", title_justify="left")
-    for heading in ("journaled (UTC)", "chain", "kind", "nonce", "outcome", "block"):
-        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left")
-    for heading in ("net (native)", "exact", "sent ms"):
-        table.add_column(heading, justify="right")
-    table.add_column("transaction", overflow="fold")
+    for heading in ("when (UTC)", "chain", "kind", "nonce", "outcome", "block"):
+        table.add_column(heading, justify="right" if heading in ("nonce", "block") else "left", no_wrap=not full)
+    for heading in ("net (native)", "exact", "sent ms", "transaction"):
+        justify = "left" if heading == "transaction" else "right"
+        table.add_column(heading, justify=justify, no_wrap=not full, overflow="fold")
     for record in records:
-        table.add_row(*_attempt_cells(record))
+        table.add_row(*_attempt_cells(record, full))
     return table
 
 
@@ -69,7 +69,7 @@ def summary_view(figures: Mapping[str, Any]) -> RenderableType:
     table.add_row("net profit (USD)", *(_usd(chain["net_profit_usd"]) for chain in chains.values()))
     for stage in ("decided", "signed", "sent"):
         table.add_row(f"{stage}, p50 / p99 / max ms", *(_latency(c["latency_ms"][stage]) for c in chains.values()))
-    return Group(table, *_refusals(chains), _reconciliation(figures["max_abs_reconciliation_difference_wei"]))
+    return Group(table, *_refusals(chains), _reconciliation(figures))
 
 
 def coins(amount_wei: int, decimals: int = 18) -> str:
@@ -88,7 +88,7 @@ def _long_coins(amount_wei: int, decimals: int) -> str:
     return f"{'-' if amount_wei < 0 else ''}{whole}.{rest:0{decimals}d}"
 
 
-def _attempt_cells(record: AttemptRecord) -> list[str | Text]:
+def _attempt_cells(record: AttemptRecord, full: bool) -> list[str | Text]:
     outcome = record.outcome
     kind = Text(outcome.kind.value, style=_STYLES[outcome.kind]) if outcome else Text(record.state, style="cyan")
     if record.reversals:
@@ -103,11 +103,22 @@ def _attempt_cells(record: AttemptRecord) -> list[str | Text]:
         str(record.attempt.nonce),
         kind,
         str(outcome.block_number) if outcome and outcome.block_number is not None else "",
-        coins(net_native_wei(record)) if outcome else "",
+        "" if outcome is None else (coins if full else _short_coins)(net_native_wei(record)),
         exact,
         f"{record.sent_us / 1000:.1f}" if record.sent_us is not None else "",
-        record.attempt.tx_hash,
+        record.attempt.tx_hash if full else _short_hash(record.attempt.tx_hash),
     ]
+
+
+def _short_hash(tx_hash: str) -> str:
+    return f"{tx_hash[:8]}…{tx_hash[-4:]}"
+
+
+def _short_coins(amount_wei: int) -> str:
+    """Six decimals, rounded towards zero; the exact figure is in the books."""
+    sign = "-" if amount_wei < 0 else ""
+    micro = abs(amount_wei) // 10**12
+    return f"{sign}{micro // 10**6}.{micro % 10**6:06d}"
 
 
 def _refusals(chains: Mapping[str, Any]) -> list[RenderableType]:
@@ -124,11 +135,14 @@ def _refusals(chains: Mapping[str, Any]) -> list[RenderableType]:
     return [table]
 
 
-def _reconciliation(difference_wei: int | None) -> Text:
+def _reconciliation(figures: Mapping[str, Any]) -> Text:
+    difference_wei, compared = figures["max_abs_reconciliation_difference_wei"], figures["balances_compared"]
     if difference_wei is None:
         return Text("books against chain: not compared", style="yellow")
+    if not compared:
+        return Text("books against chain: not compared (these books follow no balance on it)", style="dim")
     if difference_wei == 0:
-        return Text("books against chain: equal to the wei", style="green")
+        return Text(f"books against chain: equal to the wei ({compared} balances)", style="green")
     return Text(f"books against chain: they differ by up to {difference_wei} wei", style="bold red")
 
 

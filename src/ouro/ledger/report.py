@@ -24,7 +24,8 @@ def summary(
     Amounts are exact integers in native wei. ``success_rate`` is landed / trades with a final outcome, None without
     any. ``net_profit_usd`` is None where no price is known (``native_usd`` by chain overrides the recorded ones).
     The reconciliation figure is the largest of each chain's latest comparison, None while a chain that traded was
-    never compared. Cancels count in gas and net profit, not as attempts.
+    never compared; it rests on ``balances_compared`` balances, and on paper there are none.
+    Cancels count in gas and net profit, not as attempts.
     """
     records = books.attempts(session=session)
     activity = books.activity(session)
@@ -41,10 +42,11 @@ def summary(
         seen = activity.get(name, _NO_ACTIVITY)
         chains[name] = _chain_summary(seen, by_chain[name], refusals.get(name, {}), decided_us, price)
     unchecked = [name for name in by_chain if by_chain[name] and name not in checks]
-    largest = max((difference for _, difference, _ in checks.values()), default=None)
+    largest = max((check.max_abs_difference_wei for check in checks.values()), default=None)
     return {
         "chains": chains,
         "max_abs_reconciliation_difference_wei": None if unchecked else largest,
+        "balances_compared": sum(check.balances_checked for check in checks.values()),
         "seconds": _seconds(books, session),
     }
 

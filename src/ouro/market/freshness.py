@@ -26,29 +26,44 @@ class ChainFreshness:
     older than ``stale_ms``.
     """
 
-    def __init__(self, config: FreshnessConfig, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        config: FreshnessConfig,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self._config = config
         self._clock_ns = clock_ns
+        self._wall_s = wall_s
+        self._timestamp: int | None = None
         self._last_ns: int | None = None
         self.reason = "no block yet"
 
-    def seen(self, received_ns: int) -> None:
-        """A block was applied. An older reading than the last one does not make the source younger."""
+    def seen(self, received_ns: int, timestamp: int | None = None) -> None:
+        """A block was applied. An older reading than the last one does not make the source younger.
+
+        ``timestamp`` is the block's own (unix seconds): a node that catches up delivers old blocks quickly.
+        """
+        self._timestamp = timestamp
         if self._last_ns is None or received_ns > self._last_ns:
             self._last_ns = received_ns
         self.reason = ""
 
     def lost(self, reason: str) -> None:
         """The thread is lost (re-sync, rollback that can't be done): stale until the next ``seen``."""
-        self._last_ns = None
+        self._last_ns, self._timestamp = None, None
         self.reason = reason
 
     @property
     def age_ms(self) -> float | None:
-        """Age of the last block; None when there is none to speak of."""
+        """Age of the last block, by when it was read and by its own timestamp; None when there is none."""
         if self._last_ns is None:
             return None
-        return (self._clock_ns() - self._last_ns) / _NS_PER_MS
+        since_read_ms = (self._clock_ns() - self._last_ns) / _NS_PER_MS
+        if self._timestamp is None:
+            return since_read_ms
+        # Block times are whole seconds, so up to one of them is not age.
+        return max(since_read_ms, (self._wall_s() - self._timestamp - 1.0) * 1_000)
 
     @property
     def level(self) -> Level:

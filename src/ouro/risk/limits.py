@@ -30,6 +30,8 @@ class Reason(StrEnum):
     GAS = "max_gas_cost"
     OPEN_ATTEMPTS = "max_open_attempts"
     DAILY_LOSS = "max_daily_loss"
+    REVERTS = "max_reverts"
+    WASTED_GAS = "max_wasted_gas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Exposure:
     open_attempts: int
     in_flight_loss_wei: int
     net_today_wei: int
+    reverts_last_hour: int = 0
+    wasted_gas_last_hour_wei: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,20 @@ def check_daily_loss(intent: Intent) -> Verdict:
     return None
 
 
+def check_failures(intent: Intent) -> Verdict:
+    """Failing must stop by itself: profit of the day is no licence to burn gas on what doesn't work."""
+    exposure, limits = intent.exposure, intent.limits
+    if exposure.reverts_last_hour >= limits.max_reverts_per_hour:
+        return Reason.REVERTS, (
+            f"{exposure.reverts_last_hour} trades reverted within the hour though nobody moved their pools, the "
+            f"limit is {limits.max_reverts_per_hour}: look at `ouro ledger` before trading on"
+        )
+    wasted, limit = exposure.wasted_gas_last_hour_wei, limits.max_wasted_gas_per_hour_wei
+    if wasted >= limit:
+        return Reason.WASTED_GAS, f"failed trades paid {wasted} wei for gas within the hour, the limit is {limit}"
+    return None
+
+
 # Sanity comes before everything that computes with the plan's amounts.
 CHECKS: tuple[Check, ...] = (
     check_mode,
@@ -178,6 +196,7 @@ CHECKS: tuple[Check, ...] = (
     check_gas,
     check_open_attempts,
     check_daily_loss,
+    check_failures,
 )
 
 

@@ -1,15 +1,25 @@
 """What is at stake: approvals without a final outcome, and each day's net result; restored from the books."""
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from ouro.risk.limits import Exposure, worst_loss_wei
-from ouro.types import Attempt, AttemptKind, Outcome, Plan
+from ouro.types import Attempt, AttemptKind, Outcome, OutcomeKind, Plan
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 _KEPT_DAYS = 3
 _KEPT_KEYS = 50_000
+_FAILED = (OutcomeKind.LOST, OutcomeKind.REVERTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    attempt_id: str
+    at_ms: int
+    gas_wei: int
+    unexplained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +52,19 @@ class ChainRisk:
     _finals: dict[str, _Final] = field(default_factory=dict)
     _net_by_day: Counter[int] = field(default_factory=Counter)
     _seen: OrderedDict[Hashable, None] = field(default_factory=OrderedDict)
+    _failures: deque[_Failure] = field(default_factory=deque)
 
     def exposure(self, now_ms: int) -> Exposure:
         """As the limits want it."""
-        return Exposure(len(self._reserved), self._in_flight_wei, self._net_by_day[now_ms // DAY_MS])
+        while self._failures and now_ms - self._failures[0].at_ms >= HOUR_MS:
+            self._failures.popleft()
+        return Exposure(
+            len(self._reserved),
+            self._in_flight_wei,
+            self._net_by_day[now_ms // DAY_MS],
+            sum(failure.unexplained for failure in self._failures),
+            sum(failure.gas_wei for failure in self._failures),
+        )
 
     def is_known(self, plan: Plan) -> bool:
         """Whether this order was approved before, or is in flight."""
@@ -69,6 +88,9 @@ class ChainRisk:
         self._withdraw(attempt.attempt_id)
         if attempt.kind is AttemptKind.TRADE:
             self.release(attempt.plan_id)
+            if outcome.kind in _FAILED:
+                unexplained = outcome.kind is OutcomeKind.REVERTED
+                self._failures.append(_Failure(attempt.attempt_id, now_ms, outcome.gas_cost_wei, unexplained))
         self.book(attempt.attempt_id, now_ms, net_result_wei(plan, outcome), plan)
         self._forget_before(now_ms // DAY_MS - _KEPT_DAYS)
 
@@ -89,6 +111,7 @@ class ChainRisk:
         final = self._finals.pop(attempt_id, None)
         if final is not None:
             self._net_by_day[final.day] -= final.net_wei
+            self._failures = deque(failure for failure in self._failures if failure.attempt_id != attempt_id)
         return final
 
     def _forget_before(self, day: int) -> None:

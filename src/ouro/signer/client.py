@@ -90,8 +90,7 @@ class SignerClient:
             frame = encode_frame(request)
         except FrameError as error:
             raise SignerRefused("malformed", str(error)) from error
-        async with self._lock:
-            answer = await self._exchange(frame)
+        answer = await self._exchange(frame)
         if isinstance(answer, Refusal):
             raise SignerRefused(answer.reason, answer.detail)
         if not isinstance(answer, expected):
@@ -100,16 +99,20 @@ class SignerClient:
 
     async def _exchange(self, frame: bytes) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if self._streams is not None:
-                    try:
-                        return await self._exchange_once(*self._streams, frame)
-                    except (OSError, FrameError):
-                        self._drop()  # a restarted signer leaves a dead connection; one payload has one signature
-                return await self._exchange_once(*await self._connect(), frame)
+            # Waiting for one's turn counts: behind a signer that hangs, all give up after the same time.
+            async with asyncio.timeout(self._timeout_s), self._lock:
+                return await self._exchange_in_turn(frame)
         except TimeoutError as error:
-            self._drop()
             raise SignerUnavailable(f"{self._socket}: no answer within {self._timeout_s:g} s") from error
+
+    async def _exchange_in_turn(self, frame: bytes) -> Answer:
+        try:
+            if self._streams is not None:
+                try:
+                    return await self._exchange_once(*self._streams, frame)
+                except (OSError, FrameError):
+                    self._drop()  # a restarted signer leaves a dead connection; one payload has one signature
+            return await self._exchange_once(*await self._connect(), frame)
         except (OSError, FrameError) as error:
             self._drop()
             raise SignerUnavailable(f"{self._socket}: {error}; is `ouro signer` running?") from error

@@ -9,11 +9,14 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,8 +24,10 @@ from typing import IO, Any
 from ouro.config.load import config_to_toml
 from ouro.config.model import LedgerConfig, OuroConfig, RiskConfig, SignerConfig
 from ouro.ledger.books import Books
+from ouro.ledger.errors import LedgerError
 from ouro.ledger.report import summary
 from ouro.signer.keys import write_keystore
+from ouro.testnet.node import anvil_path
 from ouro.testnet.process import die_with_parent, end, spawn
 from ouro.testnet.testnet import ChainOptions, Testnet
 from ouro.types import Mode
@@ -32,15 +37,27 @@ _RESTARTS = 50
 _OPERATORS = 6
 _COIN = 10**18
 _LIMITS = {
-    "ethereum": RiskConfig(max_notional_wei=500 * _COIN, max_gas_cost_wei=_COIN, max_daily_loss_wei=10 * _COIN),
+    "ethereum": RiskConfig(
+        max_notional_wei=500 * _COIN,
+        max_gas_cost_wei=_COIN,
+        max_daily_loss_wei=10 * _COIN,
+        max_wasted_gas_per_hour_wei=5 * _COIN,
+    ),
     "fantom": RiskConfig(
-        max_notional_wei=2_000_000 * _COIN, max_gas_cost_wei=100 * _COIN, max_daily_loss_wei=2_000 * _COIN
+        max_notional_wei=2_000_000 * _COIN,
+        max_gas_cost_wei=100 * _COIN,
+        max_daily_loss_wei=2_000 * _COIN,
+        max_wasted_gas_per_hour_wei=1_000 * _COIN,
     ),
 }
 """Limits in native coins of about 1,800 and 0.3 USD: what the recorded reserves were worth."""
 
 _POLL_S = 0.1
-_START_GRACE_S = 120.0
+_NORMAL_SCREEN = "\x1b[?1049l\x1b[?25h"
+"""Away from the second screen, and the cursor is seen."""
+
+_DRAIN_GRACE_S = 90.0
+"""Longer than the engine gives itself (``ouro.engine.runner.DRAIN_TIMEOUT_S``)."""
 
 
 class DemoError(Exception):
@@ -49,7 +66,10 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What a person can choose. ``blocks`` None runs until interrupted."""
+    """What a person can choose. ``blocks`` None runs until interrupted; ``block_time_s`` None is each chain's own.
+
+    ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``).
+    """
 
     blocks: int | None = 60
     seed: int = 1
@@ -58,6 +78,8 @@ class DemoOptions:
     intensity: float = 1.0
     work_dir: Path | None = None
     state_interval_s: int | None = None
+    block_time_s: float | None = None
+    chains: tuple[str, ...] = ("ethereum", "fantom")
 
 
 @dataclass(slots=True)
@@ -90,37 +112,83 @@ class Demo:
     view: IO[str] | None = None
     _testnet: Testnet | None = None
     _children: dict[str, _Supervised] = field(default_factory=dict)
+    _trading: bool = False
+    _stop_asked: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Everything from start to summary; always stops what it started."""
-        try:
-            self._start_world()
-            self._start_ouro()
-            self._watch()
-            return self.figures()
-        finally:
-            self._stop()
+        """Everything from start to summary; always stops what it started.
+
+        Ctrl-C or SIGTERM while it trades ends the run in order: what is under way is followed to its end, and the
+        summary is returned as after the last block. Before that, or the second time, it is ``KeyboardInterrupt``.
+        """
+        with self._signals():
+            try:
+                self._start_world()
+                self._start_ouro()
+                self._watch()
+                if not (self.work_dir / "ledger.db").exists():
+                    raise KeyboardInterrupt
+                return self.figures()
+            finally:
+                self._stop()
+
+    @property
+    def testnet(self) -> Testnet:
+        """The chains, once they have been started."""
+        assert self._testnet is not None, "the chains are not up yet"
+        return self._testnet
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the books are."""
+        return f"sqlite:///{self.work_dir / 'ledger.db'}"
+
+    def ask_to_stop(self) -> None:
+        """End the run as Ctrl-C does. From any thread."""
+        self._stop_asked = True
 
     def figures(self) -> dict[str, Any]:
         """The summary of all sessions in the demo's books."""
-        books = Books.open(self._ledger_url())
+        books = Books.open(self.ledger_url)
         try:
             return summary(books)
         finally:
             books.close()
 
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(*_: object) -> None:
+            if self._stop_asked or not self._trading:
+                raise KeyboardInterrupt
+            self.ask_to_stop()
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     # ------------------------------------------------------------------------------------------------ start
 
     def _start_world(self) -> None:
         options = self.options
-        self.say("starting two local chains, deploying the protocols' contracts, seeding recorded reserves")
+        self.say("starting local chains, deploying the protocols' contracts, seeding recorded reserves")
         began = time.monotonic()
         self._testnet = Testnet.start(
             self.work_dir,
+            chains=options.chains,
             seed=options.seed,
             rivals=options.rivals,
             options=ChainOptions(
-                operators=_OPERATORS, intensity=options.intensity, state_interval_s=options.state_interval_s
+                operators=_OPERATORS,
+                intensity=options.intensity,
+                block_time_s=options.block_time_s,
+                state_interval_s=options.state_interval_s,
             ),
         )
         for name, chain in self._testnet.chains.items():
@@ -154,7 +222,7 @@ class Demo:
         return OuroConfig(
             mode=self.options.mode,
             data_dir=self.work_dir / "data",
-            ledger=LedgerConfig(url=self._ledger_url()),
+            ledger=LedgerConfig(url=self.ledger_url),
             signer=SignerConfig(
                 socket=self.work_dir / "signer.sock",
                 keystore=self.work_dir / "operators.json",
@@ -168,11 +236,8 @@ class Demo:
             },
         )
 
-    def _ledger_url(self) -> str:
-        return f"sqlite:///{self.work_dir / 'ledger.db'}"
-
     def _spawn_engine(self, config_path: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "ouro.cli", "run", "--config", str(config_path)]
+        command = self._engine_command(config_path)
         remaining = self._remaining_blocks()
         if remaining is not None:
             command += ["--blocks", str(max(1, remaining))]
@@ -185,26 +250,37 @@ class Demo:
                 stderr=log,
                 env=environment,
                 process_group=0,
-                preexec_fn=lambda: die_with_parent(parent),
+                # Its chains go with this process: there is nothing left that it could finish.
+                preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),
             )
 
+    def _engine_command(self, config_path: Path) -> list[str]:
+        return [sys.executable, "-m", "ouro.cli", "run", "--config", str(config_path)]
+
     def _remaining_blocks(self) -> int | None:
-        if self.options.blocks is None:
-            return None
-        books = Books.open(self._ledger_url()) if (self.work_dir / "ledger.db").exists() else None
-        if books is None:
+        """Blocks that the chain which is furthest behind has to go; after a restart others get more than asked."""
+        if self.options.blocks is None or not (self.work_dir / "ledger.db").exists():
             return self.options.blocks
+        assert self._testnet is not None
         try:
-            done = [chain.blocks for chain in books.activity().values()]
+            books = Books.open(self.ledger_url)
+        except LedgerError:
+            return self.options.blocks  # it died before there was a table in it
+        try:
+            activity = books.activity()
+        except LedgerError:
+            return self.options.blocks
         finally:
             books.close()
-        return self.options.blocks - min(done, default=0)
+        done = [activity[name].blocks if name in activity else 0 for name in self._testnet.chains]
+        return self.options.blocks - min(done)
 
     # ------------------------------------------------------------------------------------------------ watch
 
     def _ensure(self) -> None:
-        for child in self._children.values():
-            child.ensure()
+        for name, child in self._children.items():
+            if not (name == "engine" and self._stop_asked and child.process is not None):
+                child.ensure()
         pids = {name: child.process.pid for name, child in self._children.items() if child.process}
         path = self.work_dir / "processes.json"
         temporary = path.with_suffix(".new")
@@ -212,22 +288,43 @@ class Demo:
         temporary.replace(path)
 
     def _watch(self) -> None:
-        """Until the engine ends by itself with code 0."""
+        """Until the engine ends by itself with code 0, or in order after ``ask_to_stop``."""
         engine = self._children["engine"]
+        ending_at: float | None = None
+        self._trading = True
         while True:
             process = engine.process
             assert process is not None
             code = process.poll()
-            if code == 0:
+            if code == 0 or (code is not None and ending_at is not None):
                 return
             if code is not None and code > 0:
                 raise DemoError(f"the engine ended with code {code}: {self._last_words('engine.log')}")
-            if code is not None or any(
-                child.process is not None and child.process.poll() is not None for child in self._children.values()
+            if self._stop_asked and ending_at is None:
+                self.say("finishing what is under way; once more to stop at once")
+                ending_at = time.monotonic()
+                process.terminate()
+            if ending_at is not None and time.monotonic() - ending_at > _DRAIN_GRACE_S:
+                process.kill()
+                process.wait()
+                self._leave_screen()
+                self.say("the engine does not end and is killed")
+            elif any(
+                child.process is not None and child.process.poll() is not None
+                for child in self._children.values()
+                if ending_at is None or child is not engine
             ):
+                if code is not None:
+                    self._leave_screen()
                 self.say("a process died and is started again")
                 self._ensure()
             time.sleep(_POLL_S)
+
+    def _leave_screen(self) -> None:
+        """Put the terminal right after an engine that was killed while it drew on it."""
+        if self.view is not None and self.view.isatty():
+            self.view.write(_NORMAL_SCREEN)
+            self.view.flush()
 
     def _last_words(self, name: str) -> str:
         path = self.work_dir / name
@@ -235,12 +332,23 @@ class Demo:
         return lines[-1] if lines else f"see {path}"
 
     def _stop(self) -> None:
-        for name in ("engine", "signer"):
-            child = self._children.get(name)
-            if child is not None and child.process is not None:
-                end(child.process, grace_s=90.0 if name == "engine" else 5.0)
-        if self._testnet is not None:
-            self._testnet.stop()
+        """Engine, signer, market, chains: nobody is left without what it needs to end. Never leaves one behind."""
+        try:
+            for name in ("engine", "signer"):
+                child = self._children.get(name)
+                if child is None or child.process is None or child.process.poll() is not None:
+                    continue
+                if end(child.process, grace_s=5.0) < 0 and name == "engine":
+                    self._leave_screen()
+        finally:
+            for child in self._children.values():
+                if child.process is not None and child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
+                    if child.name == "engine":
+                        self._leave_screen()
+            if self._testnet is not None:
+                self._testnet.stop()
 
 
 def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | None = None) -> dict[str, Any]:
@@ -249,6 +357,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | N
     ``view`` is where the engine may draw. Without ``work_dir`` everything happens in a temporary folder that is
     removed afterwards, unless something failed. Raises ``DemoError`` and the testnet's errors.
     """
+    anvil_path()  # before there is a folder to tidy up
     if options.work_dir is not None:
         work_dir = options.work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -259,8 +368,11 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | N
     demo = Demo(options, work_dir, say, view)
     try:
         figures = demo.run()
-    except DemoError:
-        say(f"logs are kept in {work_dir}")
+    except Exception:
+        if any(path.stat().st_size for path in work_dir.rglob("*.log")):
+            say(f"logs are kept in {work_dir}")
+        else:
+            shutil.rmtree(work_dir, ignore_errors=True)
         raise
     except BaseException:
         shutil.rmtree(work_dir, ignore_errors=True)

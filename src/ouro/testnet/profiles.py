@@ -8,6 +8,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 _DATA_DIR = Path(__file__).parent / "data"
 
@@ -50,7 +51,7 @@ class VenueProfile:
 
 @dataclass(frozen=True, slots=True)
 class ChainProfile:
-    """Composition of one local chain."""
+    """Composition of one local chain. ``fee_model``: how Ouro is told to pay for gas there."""
 
     name: str
     chain_id: int
@@ -59,6 +60,7 @@ class ChainProfile:
     stable_symbols: tuple[str, ...]
     venues: tuple[VenueProfile, ...]
     base_fee_wei: int
+    fee_model: Literal["eip1559", "legacy"] = "eip1559"
 
     @property
     def pools(self) -> tuple[RecordedPool, ...]:
@@ -98,6 +100,7 @@ PROFILES: dict[str, ChainProfile] = {
         stable_symbols=("USDC", "fUSDT", "DAI"),
         venues=(_UNISWAP_V2, _PANCAKE_V2, _UNISWAP_V3),
         base_fee_wei=1_000_000_000,
+        fee_model="legacy",
     ),
 }
 

@@ -79,6 +79,7 @@ class LocalChain:
             profile=self.profile.name,
             endpoints=(self.ws_url,),
             block_time_ms=round(self.block_time_s * 1_000),
+            fee_model=self.profile.fee_model,
             wrapped_native=deployment.wrapped_native,
             multicall=deployment.multicall,
             executor=deployment.executor,
