@@ -157,7 +157,7 @@ class _Play:
         return False
 
     def _compare_view(self, i: int, amount: int, ours: int) -> None:
-        """``getAmountOut``, where it doesn't overflow in a test that scales twice; the swap itself decides anyway."""
+        """``getAmountOut``, where it does not overflow in a test that scales twice; the swap itself decides."""
         data = call_bytes("getAmountOut(uint256,address)", amount, self.state.tokens[i])
         try:
             theirs = decode(["uint256"], self.chain.call(self.state.address, data))[0]

@@ -36,14 +36,16 @@ def test_every_family_in_batches(state: object, wanted: list[int], forward: bool
     edges = np.zeros(len(wanted), dtype=np.int32)
     outs, statuses = book.quote_many(edges, to_limb_rows(wanted))
     for amount, out, status in zip(wanted, from_limbs(outs), statuses, strict=True):
+        quote, refusal = None, None
         try:
             quote = family.quote_in(state, i, j, amount, CONTEXT)
         except QuoteError as error:
+            refusal = error
+        if refusal is not None:
             assert status != DONE
-            if status == EXHAUSTED:
-                assert out == error.partial_out
-            continue
-        if status == DONE:
+            assert status != EXHAUSTED or out == refusal.partial_out
+        elif status == DONE:
+            assert quote is not None
             assert out == quote.amount_out_wei
         else:  # only what the compiled range leaves to Python
             assert isinstance(state, SolidlyState)

@@ -124,13 +124,14 @@ def amount_to_rate(segments: Segments, rate: float) -> float:
 
 
 def swap_to_rate(family: "Family", state: Any, i: int, j: int, rate: float, context: BlockContext) -> Quote | None:
-    """The exact swap that moves the marginal rate of ``j`` per ``i`` (fee included) down to ``rate``.
+    """The exact swap that moves the marginal rate of ``j`` per ``i`` (fee included) to ``rate``, or to the end.
 
     None where the rate is that low already. Raises ``QuoteError`` where the pool can't do it.
     """
     if not (math.isfinite(rate) and rate > 0):
         raise QuoteError(f"the rate must be positive and finite, got {rate}")
-    amount = int(amount_to_rate(family.segments(state, i, j, context), rate))
+    wanted = int(amount_to_rate(family.segments(state, i, j, context), rate))
+    amount = min(wanted, family.limits(state, i, j, context).max_in_wei)
     return family.quote_in(state, i, j, amount, context) if amount > 0 else None
 
 
