@@ -129,7 +129,23 @@ def bench_concentrated(rng: random.Random) -> None:
     print(f"concentrated pool: {len(state.ticks)} initialised ticks")
     for crossed, peer in ((0, "3.3 (Rust)"), (5, "4.5"), (30, ""), (123, "60")):
         bench_distance(state, amount_across(state, True, crossed), peer, rng)
+    most = amount_across(state, True, 123)
+    anywhere = [int(most * rng.random() ** 3) + 1 for _ in range(BATCH)]
+    rates = [random_price(state, rng) for _ in range(64)]
+    say(
+        "V3 exact-in anywhere up to 123 ticks, 64 prices, batched",
+        batched("uniswap_v3", list(rates), anywhere),
+        "60",
+    )
     bench_tables(state, rng)
+
+
+def random_price(state: UniswapV3State, rng: random.Random) -> UniswapV3State:
+    """The pool after a random swap."""
+    amount = int(amount_across(state, True, 40) * rng.random()) + 1
+    after = FAMILIES["uniswap_v3"].quote_in(state, 0, 1, amount, CONTEXT).next_state
+    assert isinstance(after, UniswapV3State)
+    return after
 
 
 def bench_distance(state: UniswapV3State, most: int, peer: str, rng: random.Random) -> None:

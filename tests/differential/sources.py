@@ -154,3 +154,17 @@ def slipstream() -> dict[str, Artifact]:
         roots[f"@{vendor.name}/"] = vendor
     wanted = {"CLPool": "contracts/core/CLPool.sol", "CLFactory": "contracts/core/CLFactory.sol"}
     return compiled(roots, wanted, "solc-0.7.6", "istanbul")
+
+
+def main() -> None:
+    """Fetch and compile everything that the families' worlds need, so that tests can run off-line."""
+    for name in json.loads((HERE / "packages.lock").read_text()):
+        print(package_dir(name), flush=True)
+    for contract in ("FamilyDriver", "PancakeDeployer", "SlipstreamStub"):
+        own(contract)
+    aerodrome()
+    slipstream()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,9 +3,9 @@
 Formulas: Velodrome/Aerodrome V1 ``Pool.sol`` (``_k``, ``_f``, ``_d``, ``_get_y``, ``_getAmountOut``). The
 contract's arithmetic is checked: where a product would not fit 256 bits it reverts, and these raise ``QuoteError``.
 
-One difference is deliberate: ``_get_y`` asks ``_k(x0, y + 1) > xy``, which scales decimals a second time. For tokens
-without 18 decimals that view overflows at times or stops a unit early; ``solve_y`` asks the curve itself. A swap does
-not use the view, and what is quoted is checked against the test that a swap does use.
+One difference is deliberate: ``_get_y`` asks ``_k(x0, y + 1) > xy``, which scales decimals a second time. For
+tokens without 18 decimals that view overflows at times or stops early; ``solve_y`` asks the curve itself. A swap
+does not use the view, and what is quoted is checked against the test that a swap does use.
 """
 
 from ouro.protocols.base import QuoteError

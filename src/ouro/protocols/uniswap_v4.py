@@ -1,7 +1,7 @@
 """Uniswap V4: pools inside one manager contract, with native currency, protocol fees per direction and hooks.
 
-The swap is Uniswap V3's with the fee ``protocol + lp - floor(protocol·lp / 10^6)`` of its direction. A pool is known
-by its 32-byte id (``address``); its logs come from ``manager`` with the id as first topic. The zero address among
+The swap is Uniswap V3's with the fee ``protocol + lp - floor(protocol·lp / 10^6)`` of its direction. A pool's name
+(``address``) is its 32-byte id; its logs come from ``manager`` with the id as first topic. The zero address among
 ``tokens`` is the chain's native currency.
 
 Hooks: a pool whose hook is called around swaps is refused with the reason, because such a hook may change fee or
