@@ -48,7 +48,7 @@ CUMULATIVE1_SLOT = 22
 VOLATILE_GAS = 115_000
 STABLE_GAS = 150_000
 _MOST_LOWERED = 4
-_GRID = 24
+_GRID = 40
 
 
 class SolidlyState(msgspec.Struct, frozen=True):
@@ -394,10 +394,9 @@ def _stable_segments(state: SolidlyState, i: int, gamma: float) -> Segments:
     x, y, _ = _floats(state, i)
     unit_in, unit_out = _units(state, i)
     k = x * y * (x * x + y * y)
-    total = max(x, y)
     rows = []
     done, here = 0.0, y
-    for end in total * np.geomspace(1e-3, 20.0, _GRID):
+    for end in np.geomspace(1e-3 * min(x, y), 20.0 * max(x, y), _GRID):
         there = _float_y(x + end, k, here)
         width, gained = end - done, here - there
         rate = _marginal(True, x + done, here)

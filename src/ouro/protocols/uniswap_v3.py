@@ -120,10 +120,8 @@ def header_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int) -> Exa
         return None
     tables, spacing = state.ticks.exact, state.tick_spacing
     price, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
-    limbs = tables.header(zero_for_one, price, tick, liquidity, spacing, fee_ppm, state.word_edges)
-    if limbs is None:
-        return None
-    return ExactHeader(limbs, tables.table(zero_for_one, spacing, fee_ppm, state.word_edges))
+    header = tables.header(zero_for_one, price, tick, liquidity, spacing, fee_ppm, state.word_edges)
+    return None if header is None else ExactHeader(header.limbs, header.table)
 
 
 def direction(i: int, j: int) -> bool:

@@ -133,6 +133,13 @@ class Reached(NamedTuple):
     crossed: int
 
 
+class Header(NamedTuple):
+    """The ``HEADER`` limbs of a state, with the table they point to: who holds the one holds the other."""
+
+    limbs: bytes
+    table: DirectionTable
+
+
 class ExactTables:
     """Compiled tables of one immutable set of ticks."""
 
@@ -146,7 +153,7 @@ class ExactTables:
         raw = b"".join(entries[tick][1].to_bytes(16, "little", signed=True) for tick in sorted_ticks)
         self._nets = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2)
         self._tables: dict[tuple[bool, int, int, bool], DirectionTable] = {}
-        self._headers: dict[bool, tuple[tuple[int, int, int, int, int, bool], bytes]] = {}
+        self._headers: dict[bool, tuple[tuple[int, int, int, int, int, bool], Header]] = {}
 
     def table(self, zero_for_one: bool, spacing: int, fee_ppm: int, word_edges: bool = True) -> DirectionTable:
         """The table of a direction, made on first use."""
@@ -169,8 +176,8 @@ class ExactTables:
         spacing: int,
         fee_ppm: int,
         word_edges: bool = True,
-    ) -> bytes | None:
-        """The ``HEADER`` limbs of a state, kept until another state asks; None where they contradict each other."""
+    ) -> Header | None:
+        """The header of a state, kept until another state asks; None where they contradict each other."""
         key = (price, tick, liquidity, spacing, fee_ppm, word_edges)
         known = self._headers.get(zero_for_one)
         if known is not None and known[0] == key:
@@ -193,7 +200,7 @@ class ExactTables:
             )
         )
         _call_prepare(frame.address)
-        made = bytes(frame.view[: HEADER * _LIMB_BYTES])
+        made = Header(bytes(frame.view[: HEADER * _LIMB_BYTES]), table)
         self._headers[zero_for_one] = (key, made)
         return made
 

@@ -99,10 +99,9 @@ def swap(
         return walk(state, zero_for_one, amount_specified, limit, fee_ppm)
     exact_in = amount_specified > 0
     amount = amount_specified if exact_in else -amount_specified
-    found = run(header, amount, exact_in)
+    found = run(header.limbs, amount, exact_in)
     if limit != default_limit(zero_for_one):
-        table = state.ticks.exact.table(zero_for_one, state.tick_spacing, fee_ppm, state.word_edges)
-        reached = table.up_to(header, zero_for_one, limit)
+        reached = header.table.up_to(header.limbs, zero_for_one, limit)
         left = amount - (reached.total_in if exact_in else reached.total_out)
         if found.passed > reached.passed or (found.passed == reached.passed and left > 0):
             return _to_limit(state, reached, zero_for_one, amount_specified, limit, fee_ppm)

@@ -13,7 +13,7 @@ def run_exact_kernels() -> None:
     tables = ExactTables((-60, 60), {-60: (1000, 1000), 60: (1000, -1000)})
     header = tables.header(True, 1 << 96, 0, 1000, 60, 3000)
     if header is not None:
-        run(header, 1, True)
+        run(header.limbs, 1, True)
     headers = np.zeros((1, HEADER), dtype=np.uint64)
     edges = np.zeros(1, dtype=np.int32)
     amounts = np.ones((2, 4), dtype=np.uint64)
