@@ -140,7 +140,8 @@ def test_swap_to_a_rate_stops_there(state: Any, forward: bool, share: float) -> 
         return
     if quote is None or quote.amount_in_wei < 10**9 or quote.amount_out_wei < 10**9:
         return
-    if (family.segments(state, i, j, CONTEXT)[:, 3] < 1e6).any():
+    rows = family.segments(state, i, j, CONTEXT)
+    if rows[:, :2].min() < 1e9 or rows[:, 3].min() < 1e6:
         return  # stretches that a few units fill: no whole number of units stops within
     if quote.amount_in_wei >= family.limits(state, i, j, CONTEXT).max_in_wei * (1 - 1e-6):
         return  # the liquidity ends before
