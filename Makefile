@@ -19,13 +19,14 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo test lint types differential contracts bench lock clean _check _python _node _contracts
+.PHONY: help setup demo test chaos lint types differential contracts bench lock clean _check _python _node _contracts
 
 help:
 	@cat <<'END'
 	make setup         install everything into this directory (.venv, node_modules, .cache)
 	make demo          set up, then trade on two local chains          (ARGS="--blocks 60 --json" …)
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
+	make chaos         the long tests: many kills at random points
 	make lint types    ruff; pyright
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
@@ -89,6 +90,9 @@ demo: setup
 
 test: setup
 	@exec $(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+chaos: setup
+	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check $(SOURCES)

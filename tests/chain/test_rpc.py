@@ -22,6 +22,7 @@ from ouro.chain.errors import (
 from ouro.chain.ipc import JsonFramer
 from ouro.chain.redact import endpoint_label, scrub, url_secrets
 from ouro.chain.rpc import Transport, connect
+from ouro.chain.websocket import WebSocketTransport
 from ouro.testnet.node import AnvilNode
 
 KEY = "s3cr3t-api-key-0123456789"
@@ -320,3 +321,13 @@ async def test_oversized_websocket_messages_close_the_connection(model_node: Mod
     with pytest.raises(TransportError, match="1009"):
         await node.call("eth_blockNumber", [])
     assert node.closed
+
+
+async def test_a_call_between_end_of_stream_and_lost_connection_is_a_transport_error(model_node: ModelNode) -> None:
+    """The loop tells of these in two steps, and calls are made in between."""
+    transport = await connect(model_node.url)
+    assert isinstance(transport, WebSocketTransport)
+    transport.eof_received()
+    with pytest.raises(TransportError, match="connection lost"):
+        await transport.call("eth_blockNumber", [])
+    await transport.close()

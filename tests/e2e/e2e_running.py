@@ -191,15 +191,28 @@ class Running:
 
 
 def _whole_state(path: Path) -> bytes | None:
-    """What the file holds, if every sender's nonce is the number of its transactions in blocks."""
+    """What the file holds, if every sender's nonce is the number of its transactions up to the head."""
     content = path.read_bytes() if path.exists() else b""
     try:
         state = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    mined = Counter(entry["info"]["from"].lower() for entry in state["transactions"])
-    nonces = {account.lower(): int(str(facts["nonce"]), 0) for account, facts in state["accounts"].items()}
-    return content if all(nonces[sender] == count for sender, count in mined.items()) else None
+    head = state["best_block_number"]
+    if int(str(state["block"]["number"]), 0) != head or max(_number(block) for block in state["blocks"]) != head:
+        return None
+    mined = Counter(
+        entry["info"]["from"].lower() for entry in state["transactions"] if entry["block_number"] <= head
+    )
+    used = {
+        account.lower(): int(str(facts["nonce"]), 0)
+        for account, facts in state["accounts"].items()
+        if facts["code"] in ("0x", "")
+    }
+    return content if all(mined[account] == nonce for account, nonce in used.items()) else None
+
+
+def _number(block: dict[str, Any]) -> int:
+    return int(str(block["header"]["number"]), 0)
 
 
 def assert_sound(figures: dict[str, Any], *, success: bool = True, paper: bool = False) -> None:

@@ -118,6 +118,9 @@ class WebSocketTransport(StreamTransport, asyncio.Protocol):
                 self._received(received_ns, b"".join(parts))
 
     def _write(self, payload: bytes) -> None:
+        # Between the node's end of stream and the loop's word that the connection is lost, nothing can be sent.
+        if self._frames.state is not State.OPEN:
+            raise TransportError(f"{self.label}: connection lost ({self._close_reason()})")
         self._frames.send_text(payload)
         self._flush()
 
