@@ -5,15 +5,14 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from tests.differential.mirror import Mismatch
-from tests.differential.v2_cases import V2World
-from tests.differential.v3_cases import V3World
+from tests.differential.worlds import WORLDS
 
 from ouro.testnet.artifacts import fetch
 
 CASES_PER_SCENARIO = 50
-ACTIONS_PER_SCENARIO = 25
 _REPORT_EVERY_S = 30.0
 
 
@@ -39,26 +38,16 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000, help="per family")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--family", choices=["uniswap_v2", "uniswap_v3", "all"], default="all")
+    parser.add_argument("--family", choices=[*WORLDS, "all"], default="all")
     options = parser.parse_args(arguments)
     fetch(lambda line: print(line, file=sys.stderr))
     mismatches = 0
-    if options.family != "uniswap_v3":
-        v2 = V2World()
-        mismatches += run(
-            "uniswap_v2", lambda rng: v2.scenario(rng, CASES_PER_SCENARIO), options.cases, options.seed
-        )
-        print(f"uniswap_v2: seed {options.seed}, {v2.tally}, mismatches {mismatches}")
-    if options.family != "uniswap_v2":
-        v3 = V3World()
-        found = run(
-            "uniswap_v3",
-            lambda rng: v3.scenario(rng, ACTIONS_PER_SCENARIO, CASES_PER_SCENARIO),
-            options.cases,
-            options.seed,
-        )
-        mismatches += found
-        print(f"uniswap_v3: seed {options.seed}, {v3.tally}, mismatches {found}")
+    for name, open_world in WORLDS.items():
+        if options.family in (name, "all"):
+            world = open_world()
+            found = run(name, partial(world.scenario, cases=CASES_PER_SCENARIO), options.cases, options.seed)
+            print(f"{name}: seed {options.seed}, {world.tally}, mismatches {found}", flush=True)
+            mismatches += found
     return 1 if mismatches else 0
 
 

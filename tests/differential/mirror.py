@@ -18,6 +18,7 @@ class Mirror:
 
     def __init__(self, chain: Chain, family: Family, state: Any) -> None:
         self.chain, self.family, self.state = chain, family, state
+        self.emitter = getattr(state, "manager", state.address)  # of the pool's logs, holder of its storage
         self.words: dict[int, int] = {}
         self.balances: dict[Address, int] = dict.fromkeys(state.tokens, 0)
         self.compared = 0
@@ -25,7 +26,7 @@ class Mirror:
     def follow(self) -> None:
         """Apply the logs of the chain's last call and compare what they wrote."""
         written: set[int] = set()
-        for log in self.chain.logs(self.state.address):
+        for log in self.chain.logs(self.emitter):
             delta = self.family.decode(self.state, log, self.chain.timestamp)
             if delta is None:
                 continue
@@ -46,7 +47,7 @@ class Mirror:
 
     def _compare_words(self, slots: set[int]) -> None:
         for slot in slots:
-            self.expect(f"slot {slot:#x}", self.words[slot], self.chain.slot(self.state.address, slot))
+            self.expect(f"slot {slot:#x}", self.words[slot], self.chain.slot(self.emitter, slot))
 
     def expect(self, what: str, ours: object, theirs: object) -> None:
         """Raise ``Mismatch`` naming ``what`` unless the two are equal."""

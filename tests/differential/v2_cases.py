@@ -3,11 +3,13 @@
 import random
 from dataclasses import dataclass
 
-from eth_abi.abi import decode
+from eth_abi.abi import decode, encode
+from tests.differential import sources
 from tests.differential.chain import OWNER, Chain, Reverted
 from tests.differential.mirror import Mirror
 
 from ouro.protocols.base import QuoteError
+from ouro.protocols.swapr import Swapr, SwaprState
 from ouro.protocols.uniswap_v2 import MAX_RESERVE, UniswapV2, UniswapV2State
 from ouro.testnet.abi import call_bytes
 from ouro.types import Address, BlockContext
@@ -58,12 +60,16 @@ class V2World:
             self.pairs[dex.name] = "0x" + answer[-20:].hex()
         self.tally = Tally()
 
+    def mirror(self, rng: random.Random, dex: Dex, pair: Address) -> Mirror:
+        """The empty pair as its logs will fill it."""
+        return Mirror(self.chain, UniswapV2(), UniswapV2State(pair, self.chain.tokens, 0, 0, dex.fee_ppm))
+
     def scenario(self, rng: random.Random, cases: int) -> None:
         """Reserves from nothing by transfer and sync, some steps of time, then ``cases`` swaps, each undone."""
         mark, time_before = self.chain.evm.snapshot(), self.chain.timestamp
         dex = rng.choice(self.dexes)
         pair = self.pairs[dex.name]
-        mirror = Mirror(self.chain, UniswapV2(), UniswapV2State(pair, self.chain.tokens, 0, 0, dex.fee_ppm))
+        mirror = self.mirror(rng, dex, pair)
         play = _Play(self.chain, mirror, dex, rng)
         play.fill()
         for _ in range(cases):
@@ -74,6 +80,24 @@ class V2World:
         self.tally.scenarios += 1
         self.chain.evm.revert(mark)
         self.chain.at(time_before)
+
+
+class SwaprWorld(V2World):
+    """Pairs of one factory whose fee its setter changes."""
+
+    def __init__(self) -> None:
+        self.chain = Chain()
+        code = sources.package_artifact("@swapr/core", "build/DXswapFactory.json").bytecode
+        factory = self.chain.deploy(code + encode(["address"], [OWNER]))
+        self.dexes = (Dex("swapr", 2500, factory, None),)
+        answer = self.chain.call(factory, call_bytes("createPair(address,address)", *self.chain.tokens))
+        self.pairs = {"swapr": "0x" + answer[-20:].hex()}
+        self.tally = Tally()
+
+    def mirror(self, rng: random.Random, dex: Dex, pair: Address) -> Mirror:
+        fee_bps = rng.choice([25, 0, 1, 30, 333, 1000])
+        self.chain.call(dex.factory, call_bytes("setSwapFee(address,uint32)", pair, fee_bps))
+        return Mirror(self.chain, Swapr(), SwaprState(pair, self.chain.tokens, 0, 0, fee_bps * 100))
 
 
 class _Play:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from ouro.protocols.base import QuoteError
 from ouro.protocols.registry import FAMILIES
+from ouro.protocols.solidly import SolidlyState
 from ouro.protocols.uniswap_v2 import UniswapV2State
+from ouro.protocols.uniswap_v4 import pool_id
 from ouro.protocols.v3_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from ouro.protocols.v3_state import UniswapV3State, check_state
+from ouro.protocols.v3_swap import default_limit, swap, walk
 from ouro.protocols.v3_ticks import TickTable
 from ouro.types import BlockContext
 
@@ -107,3 +111,74 @@ def test_ticks_of_recorded_prices(shared_data: Path) -> None:
                 assert tick == computed or (tick == computed - 1 and sqrt_ratio_at_tick(computed) == price)
                 rows += 1
     assert rows > 3000
+
+
+def test_aerodrome_volatile_answers(shared_data: Path) -> None:
+    recorded = load(shared_data, "state__8453__aerodrome_v2_tbtc_weth_volatile_block_46875151")
+    entries = load(
+        shared_data,
+        "golden__aerodrome__test_aerodrome_v2_onchain_parity__test_aerodrome_v2_volatile_get_amount_out",
+    )["entries"]
+    state = SolidlyState(
+        recorded["pool"].lower(),
+        TOKENS,
+        recorded["stable"],
+        10 ** recorded["token0"]["decimals"],
+        10 ** recorded["token1"]["decimals"],
+        recorded["reserves_token0"],
+        recorded["reserves_token1"],
+        recorded["fee_raw"],
+    )
+    equal = 0
+    for key, answer in entries.items():
+        _, _, path, amount = key.split("|")
+        i, j = (0, 1) if path.startswith(recorded["token0"]["symbol"]) else (1, 0)
+        try:
+            out = FAMILIES["solidly"].quote_in(state, i, j, int(amount), CONTEXT).amount_out_wei
+        except QuoteError:
+            out = 0
+        assert out == answer["value"], key
+        equal += 1
+    assert equal >= 20
+
+
+def test_v4_pool_ids(shared_data: Path) -> None:
+    """Ids that the deployed manager gave are ours of the same keys."""
+    pools = load(shared_data, "uniswap__v4__first_200_uniswap_v4_pools")
+    for pool in pools:
+        tokens = (pool["token0"].lower(), pool["token1"].lower())
+        assert pool_id(tokens, pool["fee"], pool["tick_spacing"], pool["hooks"].lower()) == pool["pool_id"]
+    assert len(pools) >= 100
+
+
+def test_v4_mainnet_tick_maps(shared_data: Path) -> None:
+    """Every recorded tick map (prices are not recorded: some are tried) quotes by tables as by the plain walk."""
+    maps = load(shared_data, "uniswap__v4__mainnet_v4_liquidity_snapshot")
+    spacings = {
+        pool["pool_id"]: pool["tick_spacing"]
+        for pool in load(shared_data, "uniswap__v4__first_200_uniswap_v4_pools")
+    }
+    rng, compared = random.Random(1), 0
+    for identity, recorded in maps.items():
+        spacing = spacings.get(identity)
+        if spacing is None:
+            continue
+        entries = {
+            int(tick): (row["liquidity_gross"], row["liquidity_net"])
+            for tick, row in recorded["tick_data"].items()
+            if row["liquidity_gross"]
+        }
+        if not entries or sum(net for _, net in entries.values()):
+            continue
+        ticks = TickTable(entries)
+        for _ in range(3):
+            tick = rng.choice(ticks.sorted_ticks) + rng.randint(-spacing, spacing)
+            tick = min(max(tick, -887_000), 887_000)
+            price, liquidity = sqrt_ratio_at_tick(tick) + 1, ticks.active_liquidity(tick)
+            state = UniswapV3State("0x" + "a" * 40, TOKENS, 3000, spacing, price, tick, liquidity, ticks)
+            amount = int(10 ** rng.uniform(0, 30)) * rng.choice([1, -1])
+            zero_for_one = rng.random() < 0.5
+            arguments = (state, zero_for_one, amount, default_limit(zero_for_one))
+            assert swap(*arguments) == walk(*arguments, 3000)
+            compared += 1
+    assert compared > 50

@@ -5,7 +5,7 @@ from ouro.protocols.base import BalanceChange, DecodeError, StorageWrite
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_events import LiquidityDelta, SwapDelta
 from ouro.protocols.v3_state import Observation, UniswapV3State
-from ouro.protocols.v3_storage import slot0_word
+from ouro.protocols.v3_storage import slot0_words
 from ouro.types import Log
 
 FAMILY = UniswapV3()
@@ -72,7 +72,7 @@ def test_storage_of_a_swap(pool: UniswapV3State) -> None:
     assert delta == SwapDelta(ONE - 10**24, -1, 10**18, 100, -90, NOW)
     assert delta is not None
     assert FAMILY.storage_writes(pool, delta) == (
-        StorageWrite(POOL, 0, slot0_word(FAMILY.apply(pool, delta))),
+        StorageWrite(POOL, 0, slot0_words(FAMILY.apply(pool, delta))[0]),
         BalanceChange(TOKENS[0], POOL, 100),
         BalanceChange(TOKENS[1], POOL, -90),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ouro import kernel_cache
 from ouro.search import cache
 
 
@@ -20,12 +21,16 @@ def test_numba_uses_a_folder_named_by_the_kernels() -> None:
 
 def test_folder_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.kernel_fingerprint()
-    for path in cache._ROOM.glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(cache, "_ROOM", tmp_path)
+    for package in kernel_cache.KERNEL_PACKAGES:
+        (tmp_path / package).mkdir(parents=True)
+        for path in (kernel_cache._PACKAGE / package).glob("*.py"):
+            (tmp_path / package / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(kernel_cache, "_PACKAGE", tmp_path)
     assert cache.kernel_fingerprint() == before
-    (tmp_path / "sizing.py").write_text("changed")
-    assert cache.kernel_fingerprint() != before
+    for package in kernel_cache.KERNEL_PACKAGES:
+        (tmp_path / package / "new.py").write_text("changed")
+        assert cache.kernel_fingerprint() != before
+        before = cache.kernel_fingerprint()
 
 
 def test_configured_folder_with_blanks_and_an_early_numba(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from ouro.types import Address
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_WORD = re.compile(r"0x[0-9a-f]{64}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,78})")
 
 
@@ -49,3 +50,17 @@ def token_pair(value: Any, field: str = "tokens") -> tuple[Address, Address]:
     if token0 >= token1:
         raise ValueError(f"{field}: {token0} must sort below {token1}")
     return token0, token1
+
+
+def boolean(value: Any, field: str) -> bool:
+    """A JSON boolean."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{field}: true or false is expected, got {value!r:.80}")
+    return value
+
+
+def word(value: Any, field: str) -> str:
+    """32 bytes as lower-case 0x-hex."""
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise ValueError(f"{field}: {value!r:.80} is not 32 bytes of lower-case 0x-hex")
+    return value

@@ -8,6 +8,7 @@ enters only as a ratio, so parts per million give the same integers as any fork'
 Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,8 +16,18 @@ import numpy as np
 
 from ouro.hashing import topic
 from ouro.protocols import jsonform
-from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    ExactHeader,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.eventdata import data_words, require_address, uint
+from ouro.protocols.headers import CONSTANT_PRODUCT, packed_header
 from ouro.types import Address, BlockContext, Log
 
 PPM = 1_000_000
@@ -68,7 +79,7 @@ def _updated(state: UniswapV2State, reserve0: int, reserve1: int, timestamp: int
     if elapsed and state.reserve0 and state.reserve1:
         cumulative0 = (cumulative0 + (state.reserve1 << 112) // state.reserve0 * elapsed) & _U256
         cumulative1 = (cumulative1 + (state.reserve0 << 112) // state.reserve1 * elapsed) & _U256
-    return UniswapV2State(
+    return type(state)(
         state.address, state.tokens, reserve0, reserve1, state.fee_ppm, now, cumulative0, cumulative1
     )
 
@@ -79,10 +90,21 @@ def _check_direction(i: int, j: int) -> None:
 
 
 class UniswapV2:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v2"
+    kind: ClassVar[type[UniswapV2State]] = UniswapV2State
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
+    sources: ClassVar[Mapping[str, Source]] = {
+        "address": Source.FIXED,
+        "tokens": Source.FIXED,
+        "reserve0": Source.FROM_LOGS,
+        "reserve1": Source.FROM_LOGS,
+        "fee_ppm": Source.FIXED,
+        "block_timestamp_last": Source.FROM_LOGS,
+        "price0_cumulative": Source.FROM_LOGS,
+        "price1_cumulative": Source.FROM_LOGS,
+    }
 
     def decode(self, state: UniswapV2State, log: Log, timestamp: int) -> SyncDelta | None:
         """Sync only: every other event of a pair is followed by one."""
@@ -139,6 +161,15 @@ class UniswapV2:
             return 0.0
         return reserve_out / reserve_in * ((PPM - state.fee_ppm) / PPM)
 
+    def limits(self, state: UniswapV2State, i: int, j: int, context: BlockContext) -> Limits:
+        """What fits below the largest balance a pair can record."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return Limits(0, 0)
+        room = MAX_RESERVE - reserve_in
+        return Limits(room, _amount_out(reserve_in, reserve_out, room, state.fee_ppm))
+
     def segments(self, state: UniswapV2State, i: int, j: int, context: BlockContext) -> Segments:
         """One piece that never ends."""
         _check_direction(i, j)
@@ -146,6 +177,14 @@ class UniswapV2:
         if not reserve_in or not reserve_out:
             return np.empty((0, 4))
         return np.array([[reserve_in, reserve_out, (PPM - state.fee_ppm) / PPM, np.inf]])
+
+    def exact_header(self, state: UniswapV2State, i: int, j: int) -> ExactHeader | None:
+        """Fee and reserves in the direction of travel."""
+        _check_direction(i, j)
+        reserve_in, reserve_out = _oriented(state, i)
+        if not reserve_in or not reserve_out:
+            return None
+        return ExactHeader(packed_header(CONSTANT_PRODUCT, state.fee_ppm, reserve_in, reserve_out))
 
     def storage_writes(self, state: UniswapV2State, delta: SyncDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Reserves, price accumulators and the pair's token balances (which equal the reserves after a sync)."""
@@ -181,7 +220,7 @@ class UniswapV2:
     def from_json(self, value: dict[str, Any]) -> UniswapV2State:
         """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
         found = jsonform.fields(value, self.name, UniswapV2State.__struct_fields__)
-        return UniswapV2State(
+        return self.kind(
             address=jsonform.address(found["address"], "address"),
             tokens=jsonform.token_pair(found["tokens"]),
             reserve0=jsonform.integer(found["reserve0"], "reserve0", 0, MAX_RESERVE),

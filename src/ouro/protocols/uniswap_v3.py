@@ -1,20 +1,32 @@
 """Uniswap V3: concentrated liquidity with a fixed fee, exact to the wei.
 
+Dialects (``pancakeswap_v3``, ``slipstream``) differ in a few events and in the storage layout.
+
 ``v3_math`` has the contract's integer formulas, ``v3_ticks`` the initialised ticks, ``v3_swap`` the swap itself,
 ``v3_events`` and ``v3_state`` the state and its logs, ``v3_storage`` the storage layout.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ouro.protocols import v3_events, v3_storage
-from ouro.protocols.base import BalanceChange, Quote, QuoteError, Segments, StorageWrite
+from ouro.protocols.base import (
+    BalanceChange,
+    ExactHeader,
+    Limits,
+    Quote,
+    QuoteError,
+    Segments,
+    Source,
+    StorageWrite,
+)
 from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
-from ouro.protocols.v3_swap import SwapResult, default_limit, swap
+from ouro.protocols.v3_swap import ConcentratedState, SwapResult, default_limit, swap
 from ouro.types import BlockContext, Log
 
 # Estimates for ranking, without the transaction's base cost; docs/protocols.md says how they were measured. A tick
@@ -23,16 +35,25 @@ BASE_GAS = 85_000
 GAS_PER_TICK = 30_000
 GAS_PER_WORD = 7_200
 
+_FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
+MAX_AMOUNT = (1 << 255) - 1
+
 
 class UniswapV3:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v3"
-    topics: ClassVar[tuple[str, ...]] = v3_events.TOPICS
+    kind: ClassVar[type[UniswapV3State]] = UniswapV3State
+    readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
+    topics: ClassVar[tuple[str, ...]] = tuple(v3_events.READERS)
+    sources: ClassVar[Mapping[str, Source]] = {
+        name: Source.FIXED if name in _FIXED_FIELDS else Source.FROM_LOGS
+        for name in UniswapV3State.__struct_fields__
+    }
 
     def decode(self, state: UniswapV3State, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for events that are none of a pool's."""
-        return v3_events.decode(state, log, timestamp)
+        return v3_events.decode(state, log, timestamp, self.readers)
 
     def apply(self, state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
         """The state after ``delta``."""
@@ -40,26 +61,34 @@ class UniswapV3:
 
     def quote_in(self, state: UniswapV3State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """Exact input. Input that buys nothing is accepted, as the contract does."""
-        zero_for_one = _direction(i, j)
+        zero_for_one = direction(i, j)
         if amount_in_wei <= 0:
             raise QuoteError(f"amount in must be positive, got {amount_in_wei}")
         return _quote(state, swap(state, zero_for_one, amount_in_wei, default_limit(zero_for_one)), context)
 
     def quote_out(self, state: UniswapV3State, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
         """Exact output, paid in token ``i``."""
-        zero_for_one = _direction(i, j)
+        zero_for_one = direction(i, j)
         if amount_out_wei <= 0:
             raise QuoteError(f"amount out must be positive, got {amount_out_wei}")
         return _quote(state, swap(state, zero_for_one, -amount_out_wei, default_limit(zero_for_one)), context)
 
     def spot_rate(self, state: UniswapV3State, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; beyond a gap in the liquidity, the rate behind it."""
-        rows = _segments(state, _direction(i, j))
+        rows = segments_of(state, direction(i, j), state.fee_ppm)
         return float(rows[0, 1] / rows[0, 0] * rows[0, 2]) if len(rows) else 0.0
+
+    def limits(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Limits:
+        """Everything up to the last liquidity."""
+        return limits_of(state, direction(i, j))
 
     def segments(self, state: UniswapV3State, i: int, j: int, context: BlockContext) -> Segments:
         """Every range with liquidity in the direction of travel, the current partial one first."""
-        return _segments(state, _direction(i, j))
+        return segments_of(state, direction(i, j), state.fee_ppm)
+
+    def exact_header(self, state: UniswapV3State, i: int, j: int) -> ExactHeader | None:
+        """Price, liquidity and the table of the direction."""
+        return header_of(state, direction(i, j), state.fee_ppm)
 
     def storage_writes(self, state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, the observation, tick and bitmap words, token balances."""
@@ -71,10 +100,31 @@ class UniswapV3:
 
     def from_json(self, value: dict[str, Any]) -> UniswapV3State:
         """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
-        return state_from_json(value)
+        return state_from_json(value, self.kind)
 
 
-def _direction(i: int, j: int) -> bool:
+def limits_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int | None = None) -> Limits:
+    """What a swap without end takes and gives."""
+    if not state.sqrt_price_x96:
+        return Limits(0, 0)
+    limit = default_limit(zero_for_one)
+    if state.sqrt_price_x96 <= limit if zero_for_one else state.sqrt_price_x96 >= limit:
+        return Limits(0, 0)
+    result = swap(state, zero_for_one, MAX_AMOUNT, limit, fee_ppm)
+    return Limits(result.amount_in_wei, result.amount_out_wei)
+
+
+def header_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int) -> ExactHeader | None:
+    """A concentrated pool for the compiled batch quotes."""
+    if not state.sqrt_price_x96 or fee_ppm >= PPM:
+        return None
+    tables, spacing = state.ticks.exact, state.tick_spacing
+    price, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
+    header = tables.header(zero_for_one, price, tick, liquidity, spacing, fee_ppm, state.word_edges)
+    return None if header is None else ExactHeader(header.limbs, header.table)
+
+
+def direction(i: int, j: int) -> bool:
     if (i, j) not in ((0, 1), (1, 0)):
         raise QuoteError(f"a pool has tokens 0 and 1, not {i} and {j}")
     return i == 0
@@ -88,10 +138,11 @@ def _quote(state: UniswapV3State, result: SwapResult, context: BlockContext) -> 
     return Quote(result.amount_in_wei, result.amount_out_wei, gas, after)
 
 
-def _segments(state: UniswapV3State, zero_for_one: bool) -> Segments:
+def segments_of(state: ConcentratedState, zero_for_one: bool, fee_ppm: int) -> Segments:
+    """The ranges with liquidity in one direction, the current partial one first."""
     if not state.sqrt_price_x96:
         return np.empty((0, 4))
-    directed = state.ticks.directed(zero_for_one, state.fee_ppm)
+    directed = state.ticks.directed(zero_for_one, fee_ppm)
     k = bisect_right(state.ticks.sorted_ticks, state.tick) - (1 if zero_for_one else 0)
     if not 0 <= k < len(directed.start):
         return np.empty((0, 4))
@@ -100,7 +151,7 @@ def _segments(state: UniswapV3State, zero_for_one: bool) -> Segments:
     distance = here - there if zero_for_one else there - here
     if not state.liquidity or distance <= 0:
         return rest.copy()
-    gamma = (PPM - state.fee_ppm) / PPM
+    gamma = (PPM - fee_ppm) / PPM
     token0, token1 = state.liquidity / here, state.liquidity * here
     rows = np.empty((len(rest) + 1, 4))
     rows[1:] = rest

@@ -1,6 +1,7 @@
 """Events of a Uniswap V3 pool as deltas, and the state after each."""
 
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -8,7 +9,7 @@ from ouro.hashing import topic
 from ouro.protocols.base import DecodeError
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
 from ouro.protocols.v3_math import MAX_SQRT_RATIO, MAX_TICK, MIN_SQRT_RATIO, MIN_TICK, sqrt_ratio_at_tick
-from ouro.protocols.v3_state import U32, Observation, UniswapV3State, moved, observed
+from ouro.protocols.v3_state import U32, Observation, StateT, UniswapV3State, moved, observed
 from ouro.types import Log
 
 INITIALIZE_TOPIC = topic("Initialize(uint160,int24)")
@@ -76,14 +77,20 @@ PoolDelta: TypeAlias = (
 )
 
 
-def decode(state: UniswapV3State, log: Log, timestamp: int) -> PoolDelta | None:
-    """The delta of ``log``; None for events that are none of a pool's. Raises ``DecodeError``."""
+Reader: TypeAlias = Callable[[Any, Log, int], PoolDelta]
+
+
+def decode(state: UniswapV3State, log: Log, timestamp: int, readers: Mapping[str, Reader]) -> PoolDelta | None:
+    """The delta of ``log`` by a dialect's readers; None for events that are none of a pool's.
+
+    Raises ``DecodeError``.
+    """
     require_address(log, state.address)
-    reader = _READERS.get(log.topics[0]) if log.topics else None
+    reader = readers.get(log.topics[0]) if log.topics else None
     return reader(state, log, timestamp) if reader else None
 
 
-def _price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
+def price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
     price = in_range(price_word, MIN_SQRT_RATIO, MAX_SQRT_RATIO - 1, "sqrtPriceX96")
     tick = in_range(sint(tick_word, 24, "tick"), MIN_TICK - 1, MAX_TICK - 1, "tick")
     low, high = sqrt_ratio_at_tick(max(tick, MIN_TICK)), sqrt_ratio_at_tick(tick + 1)
@@ -94,12 +101,17 @@ def _price_and_tick(price_word: int, tick_word: int) -> tuple[int, int]:
 
 def _initialize(state: UniswapV3State, log: Log, timestamp: int) -> InitializeDelta:
     price_word, tick_word = data_words(log, 2, "Initialize")
-    return InitializeDelta(*_price_and_tick(price_word, tick_word), timestamp)
+    return InitializeDelta(*price_and_tick(price_word, tick_word), timestamp)
 
 
 def _swap(state: UniswapV3State, log: Log, timestamp: int) -> SwapDelta:
-    amount0, amount1, price_word, liquidity, tick_word = data_words(log, 5, "Swap")
-    price, tick = _price_and_tick(price_word, tick_word)
+    return read_swap(data_words(log, 5, "Swap"), timestamp)
+
+
+def read_swap(words: tuple[int, ...], timestamp: int) -> SwapDelta:
+    """The five words of a Swap event that every dialect's starts with."""
+    amount0, amount1, price_word, liquidity, tick_word = words[:5]
+    price, tick = price_and_tick(price_word, tick_word)
     return SwapDelta(
         price,
         tick,
@@ -110,7 +122,8 @@ def _swap(state: UniswapV3State, log: Log, timestamp: int) -> SwapDelta:
     )
 
 
-def _range(state: UniswapV3State, lower_word: int, upper_word: int) -> tuple[int, int]:
+def tick_range(state: Any, lower_word: int, upper_word: int) -> tuple[int, int]:
+    """A position's ticks, checked against the pool's spacing."""
     lower = in_range(sint(lower_word, 24, "tickLower"), MIN_TICK, MAX_TICK, "tickLower")
     upper = in_range(sint(upper_word, 24, "tickUpper"), MIN_TICK, MAX_TICK, "tickUpper")
     if lower >= upper or lower % state.tick_spacing or upper % state.tick_spacing:
@@ -121,14 +134,14 @@ def _range(state: UniswapV3State, lower_word: int, upper_word: int) -> tuple[int
 def _mint(state: UniswapV3State, log: Log, timestamp: int) -> LiquidityDelta:
     _, lower_word, upper_word = topic_words(log, 3, "Mint")
     _, amount, amount0, amount1 = data_words(log, 4, "Mint")
-    lower, upper = _range(state, lower_word, upper_word)
+    lower, upper = tick_range(state, lower_word, upper_word)
     return LiquidityDelta(lower, upper, uint(amount, 128, "amount"), amount0, amount1, timestamp)
 
 
 def _burn(state: UniswapV3State, log: Log, timestamp: int) -> LiquidityDelta:
     _, lower_word, upper_word = topic_words(log, 3, "Burn")
     amount, amount0, amount1 = data_words(log, 3, "Burn")
-    lower, upper = _range(state, lower_word, upper_word)
+    lower, upper = tick_range(state, lower_word, upper_word)
     return LiquidityDelta(lower, upper, -uint(amount, 128, "amount"), amount0, amount1, timestamp)
 
 
@@ -157,7 +170,7 @@ def _cardinality(state: UniswapV3State, log: Log, timestamp: int) -> Cardinality
     return CardinalityDelta(uint(new, 16, "observationCardinalityNextNew"))
 
 
-_READERS = {
+READERS: dict[str, Reader] = {
     INITIALIZE_TOPIC: _initialize,
     MINT_TOPIC: _mint,
     BURN_TOPIC: _burn,
@@ -168,10 +181,9 @@ _READERS = {
     SET_FEE_PROTOCOL_TOPIC: _fee_protocol,
     CARDINALITY_TOPIC: _cardinality,
 }
-TOPICS = tuple(_READERS)
 
 
-def apply(state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
+def apply(state: StateT, delta: PoolDelta) -> StateT:
     """The state after ``delta``. Raises ``DecodeError`` where the two contradict each other."""
     if isinstance(delta, SwapDelta):
         if not state.sqrt_price_x96:
@@ -194,13 +206,14 @@ def apply(state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
     return state
 
 
-def _initialised(state: UniswapV3State, delta: InitializeDelta) -> UniswapV3State:
+def _initialised(state: StateT, delta: InitializeDelta) -> StateT:
     if state.sqrt_price_x96:
         raise DecodeError(f"{state.address} is initialised twice")
     return msgspec.structs.replace(
         state,
         sqrt_price_x96=delta.sqrt_price_x96,
         tick=delta.tick,
+        fee_protocol=state.first_fee_protocol.get(state.fee_ppm, 0),
         observation_index=0,
         observation_cardinality=1,
         observation_cardinality_next=1,
@@ -208,7 +221,7 @@ def _initialised(state: UniswapV3State, delta: InitializeDelta) -> UniswapV3Stat
     )
 
 
-def _with_liquidity(state: UniswapV3State, delta: LiquidityDelta) -> UniswapV3State:
+def _with_liquidity(state: StateT, delta: LiquidityDelta) -> StateT:
     if not delta.change:
         return state  # a burn of zero only settles fees
     ticks = state.ticks.with_position(delta.lower, delta.upper, delta.change)

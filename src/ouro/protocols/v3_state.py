@@ -1,6 +1,8 @@
 """The state of a Uniswap V3 pool and what its events do to it."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -40,6 +42,27 @@ class Observation(msgspec.Struct, frozen=True):
         return Observation(now, wrapped, seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the contracts of a dialect keep what its events change: storage slots and packing.
+
+    ``outside_word`` is the word of a tick with the oracle's share. Where ``packs_protocol_fee`` slot0 ends with the
+    protocol fee and the lock; a wider protocol fee has the word after slot0 with the lock (``fee_word``); else only
+    the lock follows. ``liquidity_shares_word`` says that the word holds the most liquidity per tick above it.
+    """
+
+    slot0: int
+    liquidity: int
+    ticks: int
+    bitmap: int
+    observations: int
+    tick_words: int = 4
+    outside_word: int = 3
+    packs_protocol_fee: bool = True
+    fee_word: bool = False
+    liquidity_shares_word: bool = False
+
+
 class UniswapV3State(msgspec.Struct, frozen=True):
     """A pool; every field is ``from_logs``. ``sqrt_price_x96`` is 0 before ``Initialize``.
 
@@ -48,6 +71,10 @@ class UniswapV3State(msgspec.Struct, frozen=True):
     """
 
     family: ClassVar[str] = "uniswap_v3"
+    word_edges: ClassVar[bool] = True
+    layout: ClassVar[Layout] = Layout(slot0=0, liquidity=4, ticks=5, bitmap=6, observations=8)
+    max_fee_protocol: ClassVar[int] = 255
+    first_fee_protocol: ClassVar[Mapping[int, int]] = {}  # by fee, set with the first price; 0 elsewhere
 
     address: Address
     tokens: tuple[Address, Address]
@@ -64,10 +91,13 @@ class UniswapV3State(msgspec.Struct, frozen=True):
     observation: Observation = Observation()
 
 
-def moved(state: UniswapV3State, sqrt_price_x96: int, tick: int, liquidity: int, timestamp: int) -> UniswapV3State:
+StateT = TypeVar("StateT", bound=UniswapV3State)
+
+
+def moved(state: StateT, sqrt_price_x96: int, tick: int, liquidity: int, timestamp: int) -> StateT:
     """The state after a swap: where the tick changed, the oracle first records how long the old one stood."""
     oracle = state if tick == state.tick else observed(state, timestamp)
-    return UniswapV3State(
+    return type(state)(
         state.address,
         state.tokens,
         state.fee_ppm,
@@ -84,7 +114,7 @@ def moved(state: UniswapV3State, sqrt_price_x96: int, tick: int, liquidity: int,
     )
 
 
-def observed(state: UniswapV3State, timestamp: int) -> UniswapV3State:
+def observed(state: StateT, timestamp: int) -> StateT:
     """``Oracle.write``: at most one entry per block, growing the ring when the index reaches its end."""
     if state.observation.timestamp == timestamp & U32:
         return state
@@ -120,15 +150,15 @@ def state_to_json(state: UniswapV3State) -> dict[str, Any]:
     }
 
 
-def state_from_json(value: dict[str, Any]) -> UniswapV3State:
-    """The inverse. Raises ``ValueError`` naming the field, also where fields contradict each other."""
-    found = jsonform.fields(value, UniswapV3State.family, UniswapV3State.__struct_fields__)
+def state_from_json(value: dict[str, Any], kind: type[StateT]) -> StateT:
+    """The inverse, for a dialect's state. Raises ``ValueError`` naming the field that is wrong."""
+    found = jsonform.fields(value, kind.family, kind.__struct_fields__)
 
     def number(field: str, low: int, high: int) -> int:
         return jsonform.integer(found[field], field, low, high)
 
     spacing = number("tick_spacing", 1, MAX_TICK_SPACING)
-    state = UniswapV3State(
+    state = kind(
         address=jsonform.address(found["address"], "address"),
         tokens=jsonform.token_pair(found["tokens"]),
         fee_ppm=number("fee_ppm", 0, PPM - 1),
@@ -136,8 +166,8 @@ def state_from_json(value: dict[str, Any]) -> UniswapV3State:
         sqrt_price_x96=number("sqrt_price_x96", 0, MAX_SQRT_RATIO - 1),
         tick=number("tick", MIN_TICK - 1, MAX_TICK),
         liquidity=number("liquidity", 0, MAX_LIQUIDITY),
-        ticks=_ticks_from_json(found["ticks"], spacing),
-        fee_protocol=number("fee_protocol", 0, 255),
+        ticks=ticks_from_json(found["ticks"], spacing),
+        fee_protocol=number("fee_protocol", 0, kind.max_fee_protocol),
         observation_index=number("observation_index", 0, 65_535),
         observation_cardinality=number("observation_cardinality", 0, 65_535),
         observation_cardinality_next=number("observation_cardinality_next", 0, 65_535),
@@ -147,7 +177,7 @@ def state_from_json(value: dict[str, Any]) -> UniswapV3State:
     return state
 
 
-def check_state(state: UniswapV3State) -> None:
+def check_state(state: Any) -> None:
     """Raise ``ValueError`` naming the field where price, tick, ticks and liquidity contradict each other."""
     if state.sqrt_price_x96:
         if state.sqrt_price_x96 < MIN_SQRT_RATIO:
@@ -166,7 +196,8 @@ def check_state(state: UniswapV3State) -> None:
         raise ValueError(f"liquidity: {state.liquidity} is not the sum of the ticks up to {state.tick}")
 
 
-def _ticks_from_json(value: Any, spacing: int) -> TickTable:
+def ticks_from_json(value: Any, spacing: int) -> TickTable:
+    """Rows ``[tick, gross, net]`` as a table. Raises ``ValueError`` naming the row."""
     if not isinstance(value, list):
         raise ValueError(f"ticks: a list is expected, got {type(value).__name__}")
     entries: dict[int, tuple[int, int]] = {}

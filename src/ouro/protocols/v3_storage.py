@@ -1,4 +1,4 @@
-"""Where a Uniswap V3 pool keeps what its events change (storage layout of v3-core 1.0.1).
+"""Where a concentrated pool keeps what its events change; ``Layout`` has what differs between the dialects.
 
 Not derived, because it does not change what a swap pays: fee growth (slots 1 and 2, words 1 and 2 of a tick), what
 crossings do to the oracle's share of a tick (word 3), protocol fees owed (slot 3), positions (mapping 7).
@@ -17,15 +17,10 @@ from ouro.protocols.v3_events import (
     TransferDelta,
     apply,
 )
+from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_TICK
 from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import WORD_BITS
 
-SLOT0 = 0
-LIQUIDITY_SLOT = 4
-TICKS_SLOT = 5
-BITMAP_SLOT = 6
-OBSERVATIONS_SLOT = 8
-TICK_WORDS = 4
 _U24, _U56, _U128, _U256 = (1 << 24) - 1, (1 << 56) - 1, (1 << 128) - 1, (1 << 256) - 1
 
 
@@ -35,17 +30,32 @@ def mapping_slot(key: int, slot: int) -> int:
     return int.from_bytes(keccak((key & _U256).to_bytes(32) + slot.to_bytes(32)))
 
 
-def slot0_word(state: UniswapV3State) -> int:
-    """Slot0 packed, with the reentrancy lock open."""
-    unlocked = 1 if state.sqrt_price_x96 else 0
+def slot0_words(state: UniswapV3State) -> dict[int, int]:
+    """Slot0 packed (and the word after it where it needs two), with the reentrancy lock open."""
+    layout, unlocked = state.layout, int(bool(state.sqrt_price_x96))
+    if layout.fee_word:
+        return {layout.slot0: _price_word(state), layout.slot0 + 1: state.fee_protocol | unlocked << 32}
+    if layout.packs_protocol_fee:
+        return {layout.slot0: _price_word(state) | state.fee_protocol << 232 | unlocked << 240}
+    return {layout.slot0: _price_word(state) | unlocked << 232}
+
+
+def liquidity_word(state: UniswapV3State) -> int:
+    """The word with the liquidity in range."""
+    if not state.layout.liquidity_shares_word:
+        return state.liquidity
+    spacing = state.tick_spacing
+    ticks = 2 * (MAX_TICK // spacing) + 1
+    return state.liquidity | MAX_LIQUIDITY // ticks << 128
+
+
+def _price_word(state: UniswapV3State) -> int:
     return (
         state.sqrt_price_x96
         | (state.tick & _U24) << 160
         | state.observation_index << 184
         | state.observation_cardinality << 200
         | state.observation_cardinality_next << 216
-        | state.fee_protocol << 232
-        | unlocked << 240
     )
 
 
@@ -59,16 +69,18 @@ def storage_writes(state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrit
     """Words and balances that ``delta`` changes in the contract, given the state before it."""
     after = apply(state, delta)
     writes: list[StorageWrite | BalanceChange] = []
-    if slot0_word(after) != slot0_word(state):
-        writes.append(StorageWrite(state.address, SLOT0, slot0_word(after)))
+    layout, before = state.layout, slot0_words(state)
+    writes += [
+        StorageWrite(state.address, slot, word) for slot, word in slot0_words(after).items() if word != before[slot]
+    ]
     if after.liquidity != state.liquidity:
-        writes.append(StorageWrite(state.address, LIQUIDITY_SLOT, after.liquidity))
+        writes.append(StorageWrite(state.address, layout.liquidity, liquidity_word(after)))
     if after.observation != state.observation or isinstance(delta, InitializeDelta):
-        slot = OBSERVATIONS_SLOT + after.observation_index
+        slot = layout.observations + after.observation_index
         writes.append(StorageWrite(state.address, slot, observation_word(after)))
     if isinstance(delta, CardinalityDelta):  # the contract marks new entries so that filling them costs less
         new = range(state.observation_cardinality_next, delta.cardinality_next)
-        writes += [StorageWrite(state.address, OBSERVATIONS_SLOT + index, 1) for index in new]
+        writes += [StorageWrite(state.address, layout.observations + index, 1) for index in new]
     if isinstance(delta, LiquidityDelta) and delta.change:
         for tick in (delta.lower, delta.upper):
             writes += _tick_writes(state, after, tick, delta.timestamp)
@@ -76,17 +88,22 @@ def storage_writes(state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrit
 
 
 def _tick_writes(before: UniswapV3State, after: UniswapV3State, tick: int, timestamp: int) -> list[StorageWrite]:
-    base = mapping_slot(tick, TICKS_SLOT)
+    layout = after.layout
+    base = mapping_slot(tick, layout.ticks)
     gross, net = after.ticks.get(tick, (0, 0))
     writes = [StorageWrite(after.address, base, gross | (net & _U128) << 128)]
     if not gross:  # the contract deletes the whole entry
-        writes += [StorageWrite(after.address, (base + word) & _U256, 0) for word in range(1, TICK_WORDS)]
+        writes += [StorageWrite(after.address, (base + word) & _U256, 0) for word in range(1, layout.tick_words)]
     elif tick not in before.ticks:
-        writes.append(StorageWrite(after.address, (base + 3) & _U256, _outside_word(before, tick, timestamp)))
+        writes.append(
+            StorageWrite(
+                after.address, (base + layout.outside_word) & _U256, _outside_word(before, tick, timestamp)
+            )
+        )
     if (tick in before.ticks) != (tick in after.ticks):
         word = tick // after.tick_spacing // WORD_BITS
         value = after.ticks.bitmap_word(word, after.tick_spacing)
-        writes.append(StorageWrite(after.address, mapping_slot(word, BITMAP_SLOT), value))
+        writes.append(StorageWrite(after.address, mapping_slot(word, layout.bitmap), value))
     return writes
 
 

@@ -1,22 +1,46 @@
-"""``UniswapV3Pool.swap`` in integers: from tick to tick, stopping at bitmap-word edges as the contract does."""
+"""``UniswapV3Pool.swap`` in integers: a search in compiled tables (``v3_exact``), or edge by edge (``walk``)."""
+
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
 from ouro.protocols.base import QuoteError
+from ouro.protocols.v3_exact import Reached, run
 from ouro.protocols.v3_math import (
     MAX_LIQUIDITY,
     MAX_SQRT_RATIO,
+    MAX_TICK,
     MIN_SQRT_RATIO,
+    MIN_TICK,
+    PPM,
     sqrt_ratio_at_tick,
     swap_step,
     tick_at_sqrt_ratio,
 )
-from ouro.protocols.v3_state import UniswapV3State
-from ouro.protocols.v3_ticks import WORD_BITS, Step
+from ouro.protocols.v3_ticks import WORD_BITS, TickTable
 
 MIN_LIMIT = MIN_SQRT_RATIO + 1
 MAX_LIMIT = MAX_SQRT_RATIO - 1
 _INT256_END = 1 << 255
+
+
+class ConcentratedState(Protocol):
+    """What a swap needs to know of a pool. ``word_edges``: whether steps end at the edges of bitmap words."""
+
+    @property
+    def sqrt_price_x96(self) -> int: ...
+    @property
+    def tick(self) -> int: ...
+    @property
+    def liquidity(self) -> int: ...
+    @property
+    def ticks(self) -> TickTable: ...
+    @property
+    def tick_spacing(self) -> int: ...
+    @property
+    def fee_ppm(self) -> int: ...
+
+    word_edges: ClassVar[bool]
 
 
 class SwapResult(msgspec.Struct, frozen=True):
@@ -37,7 +61,7 @@ def default_limit(zero_for_one: bool) -> int:
     return MIN_LIMIT if zero_for_one else MAX_LIMIT
 
 
-def check_swap(state: UniswapV3State, zero_for_one: bool, amount_specified: int, limit: int) -> None:
+def check_swap(state: ConcentratedState, zero_for_one: bool, amount_specified: int, limit: int) -> None:
     """The contract's own requirements. Raises ``QuoteError``."""
     if not state.sqrt_price_x96:
         raise QuoteError("the pool is not initialised")
@@ -50,29 +74,82 @@ def check_swap(state: UniswapV3State, zero_for_one: bool, amount_specified: int,
         raise QuoteError(f"price limit {limit} is outside [{low}, {high}]")
 
 
-def swap(state: UniswapV3State, zero_for_one: bool, amount_specified: int, limit: int) -> SwapResult:
+def swap(
+    state: ConcentratedState, zero_for_one: bool, amount_specified: int, limit: int, fee_ppm: int | None = None
+) -> SwapResult:
     """Swap as the contract: positive ``amount_specified`` is exact input, negative exact output.
 
-    Like the contract it stops at ``limit`` without an error. Raises ``QuoteError`` where the contract reverts.
+    ``fee_ppm`` takes the place of the state's fee where it is another at the time of the swap. Like the contract it
+    stops at ``limit`` without an error. Raises ``QuoteError`` where the contract reverts.
     """
+    check_swap(state, zero_for_one, amount_specified, limit)
+    fee_ppm = state.fee_ppm if fee_ppm is None else fee_ppm
+    if fee_ppm >= PPM:
+        raise QuoteError("the fee takes the whole input")
+    header = state.ticks.exact.header(
+        zero_for_one,
+        state.sqrt_price_x96,
+        state.tick,
+        state.liquidity,
+        state.tick_spacing,
+        fee_ppm,
+        state.word_edges,
+    )
+    if header is None:
+        return walk(state, zero_for_one, amount_specified, limit, fee_ppm)
+    exact_in = amount_specified > 0
+    amount = amount_specified if exact_in else -amount_specified
+    found = run(header.limbs, amount, exact_in)
+    if limit != default_limit(zero_for_one):
+        reached = header.table.up_to(header.limbs, zero_for_one, limit)
+        left = amount - (reached.total_in if exact_in else reached.total_out)
+        if found.passed > reached.passed or (found.passed == reached.passed and left > 0):
+            return _to_limit(state, reached, zero_for_one, amount_specified, limit, fee_ppm)
+    status, left, other, _, crossed, price, tick, liquidity = found
+    if status:  # the liquidity ended, or the last step did exactly at the last price there is
+        price = default_limit(zero_for_one)
+        tick = MIN_TICK if zero_for_one else MAX_TICK - 1
+    words = abs(tick - state.tick) // (WORD_BITS * state.tick_spacing) if state.word_edges else 0
+    if exact_in:
+        return SwapResult(amount - left, other, left, price, tick, liquidity, crossed, words)
+    return SwapResult(other, amount - left, left, price, tick, liquidity, crossed, words)
+
+
+def _to_limit(
+    state: ConcentratedState, reached: Reached, zero_for_one: bool, amount_specified: int, limit: int, fee_ppm: int
+) -> SwapResult:
+    """The last step of a swap whose next target is the limit: by the formulas, from the last edge within it."""
+    total_in, total_out = reached.total_in, reached.total_out
+    price, tick, liquidity = reached.sqrt_price_x96, reached.tick, reached.liquidity
+    remaining = amount_specified - total_in if amount_specified > 0 else amount_specified + total_out
+    if price != limit:
+        if not liquidity:
+            return walk(state, zero_for_one, amount_specified, limit, fee_ppm)
+        after, net_in, step_out, fee = swap_step(price, limit, liquidity, remaining, fee_ppm)
+        total_in += net_in + fee
+        total_out += step_out
+        remaining += -(net_in + fee) if amount_specified > 0 else step_out
+        if after != price:
+            price, tick = after, tick_at_sqrt_ratio(after)
+    words = abs(tick - state.tick) // (WORD_BITS * state.tick_spacing) if state.word_edges else 0
+    return SwapResult(total_in, total_out, abs(remaining), price, tick, liquidity, reached.crossed, words)
+
+
+def walk(
+    state: ConcentratedState, zero_for_one: bool, amount_specified: int, limit: int, fee_ppm: int
+) -> SwapResult:
+    """``swap`` in plain integers from edge to edge: the reference that ``swap`` is compared with."""
     check_swap(state, zero_for_one, amount_specified, limit)
     price, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     exact_in = amount_specified > 0
     remaining, total_in, total_out, crossed = amount_specified, 0, 0, 0
-    known = state.ticks.full_steps(zero_for_one, state.tick_spacing, state.fee_ppm)
-    at_edge = False  # of a whole step just made: only there the tick determines the price
     while remaining and price != limit:
-        step = known.get(tick) if at_edge and exact_in else None
-        if step is None or not _usable(step, liquidity, remaining, limit, zero_for_one):
-            step = _step(state, zero_for_one, price, tick, liquidity, remaining, limit)
-            if at_edge and exact_in and step.price == step.edge:
-                known[tick] = step
+        step = _step(state, zero_for_one, price, tick, liquidity, remaining, limit, fee_ppm)
         start, price = price, step.price
         remaining += -step.gross_in if exact_in else step.amount_out
         total_in += step.gross_in
         total_out += step.amount_out
-        at_edge = price == step.edge
-        if at_edge:
+        if price == step.edge:
             tick = step.next_tick - 1 if zero_for_one else step.next_tick
             if step.initialised:
                 net = state.ticks[step.next_tick][1]
@@ -82,38 +159,52 @@ def swap(state: UniswapV3State, zero_for_one: bool, amount_specified: int, limit
                     raise QuoteError(f"tick {step.next_tick} leaves liquidity {liquidity}", total_in, total_out)
         elif price != start:
             tick = tick_at_sqrt_ratio(price) if liquidity else _tick_at_empty_limit(limit, state, zero_for_one)
-    words = abs(tick - state.tick) // (WORD_BITS * state.tick_spacing)
+    words = abs(tick - state.tick) // (WORD_BITS * state.tick_spacing) if state.word_edges else 0
     return SwapResult(total_in, total_out, abs(remaining), price, tick, liquidity, crossed, words)
 
 
-def _usable(step: Step, liquidity: int, remaining: int, limit: int, zero_for_one: bool) -> bool:
-    return (
-        step.gross_in <= remaining and step.liquidity == liquidity and not _beyond(step.edge, limit, zero_for_one)
-    )
+class Step(NamedTuple):
+    """One iteration of a swap: from a price towards ``edge``, the next tick or bitmap-word edge, reached or not."""
+
+    gross_in: int
+    amount_out: int
+    price: int
+    edge: int
+    next_tick: int
+    initialised: bool
 
 
 def _step(
-    state: UniswapV3State, zero_for_one: bool, price: int, tick: int, liquidity: int, remaining: int, limit: int
+    state: ConcentratedState,
+    zero_for_one: bool,
+    price: int,
+    tick: int,
+    liquidity: int,
+    remaining: int,
+    limit: int,
+    fee_ppm: int,
 ) -> Step:
     """Towards the next edge. Without liquidity nothing is traded before the next tick: no stop at word edges."""
-    found = None if liquidity else state.ticks.next_initialised(tick, zero_for_one)
-    if liquidity:
+    if liquidity and state.word_edges:
         next_tick, initialised = state.ticks.next_within_word(tick, state.tick_spacing, zero_for_one)
-    elif found is None or _beyond(sqrt_ratio_at_tick(found), limit, zero_for_one):
-        return Step(0, 0, 0, limit, 0, tick, False)
     else:
-        next_tick, initialised = found, True
+        found = state.ticks.next_initialised(tick, zero_for_one)
+        if found is None or _beyond(sqrt_ratio_at_tick(found), limit, zero_for_one):
+            if not liquidity:
+                return Step(0, 0, limit, 0, tick, False)
+            found = MIN_TICK if zero_for_one else MAX_TICK
+        next_tick, initialised = found, found in state.ticks
     edge = sqrt_ratio_at_tick(next_tick)
     target = limit if _beyond(edge, limit, zero_for_one) else edge
-    after, amount_in, amount_out, fee = swap_step(price, target, liquidity, remaining, state.fee_ppm)
-    return Step(liquidity, amount_in + fee, amount_out, after, edge, next_tick, initialised)
+    after, amount_in, amount_out, fee = swap_step(price, target, liquidity, remaining, fee_ppm)
+    return Step(amount_in + fee, amount_out, after, edge, next_tick, initialised)
 
 
 def _beyond(edge: int, limit: int, zero_for_one: bool) -> bool:
     return edge < limit if zero_for_one else edge > limit
 
 
-def _tick_at_empty_limit(limit: int, state: UniswapV3State, zero_for_one: bool) -> int:
+def _tick_at_empty_limit(limit: int, state: ConcentratedState, zero_for_one: bool) -> int:
     """The tick after passing words without liquidity up to ``limit``.
 
     Only a limit exactly on a word edge needs care: the contract "crosses" it and, on the way down, stores the tick
@@ -121,4 +212,4 @@ def _tick_at_empty_limit(limit: int, state: UniswapV3State, zero_for_one: bool) 
     """
     tick = tick_at_sqrt_ratio(limit)
     on_edge = tick % (state.tick_spacing * WORD_BITS) == 0 and sqrt_ratio_at_tick(tick) == limit
-    return tick - 1 if zero_for_one and on_edge else tick
+    return tick - 1 if zero_for_one and on_edge and state.word_edges else tick

@@ -3,31 +3,15 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ouro.protocols.base import DecodeError
+from ouro.protocols.v3_exact import ExactTables
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_TICK, MIN_TICK, PPM, Q96, sqrt_ratio_at_tick
 
 WORD_BITS = 256
-
-
-class Step(NamedTuple):
-    """One iteration of a swap: from a price towards ``edge``, the next tick or bitmap-word edge, reached or not.
-
-    For exact input the amounts of a step that reaches its edge do not depend on what is left (``remaining >=
-    gross_in`` is the contract's own test), so a table keeps them for the next quote.
-    """
-
-    liquidity: int
-    gross_in: int
-    amount_out: int
-    price: int
-    edge: int
-    next_tick: int
-    initialised: bool
 
 
 class TickTable(Mapping[int, tuple[int, int]]):
@@ -36,14 +20,14 @@ class TickTable(Mapping[int, tuple[int, int]]):
     ``sorted_ticks`` ascend. Gross is always positive: a tick without liquidity is not initialised.
     """
 
-    __slots__ = ("_active", "_directed", "_entries", "_full_steps", "sorted_ticks")
+    __slots__ = ("_active", "_directed", "_entries", "_exact", "sorted_ticks")
 
     def __init__(self, entries: Mapping[int, tuple[int, int]]) -> None:
         self._entries = dict(entries)
         self.sorted_ticks = tuple(sorted(self._entries))
         self._active: tuple[int, ...] | None = None
         self._directed: dict[tuple[bool, int], DirectedSegments] = {}
-        self._full_steps: dict[tuple[bool, int, int], dict[int, Step]] = {}
+        self._exact: ExactTables | None = None
 
     def __getitem__(self, tick: int) -> tuple[int, int]:
         return self._entries[tick]
@@ -112,9 +96,12 @@ class TickTable(Mapping[int, tuple[int, int]]):
         low, high = bisect_left(self.sorted_ticks, first), bisect_left(self.sorted_ticks, end)
         return sum(1 << (tick // spacing - word * WORD_BITS) for tick in self.sorted_ticks[low:high])
 
-    def full_steps(self, zero_for_one: bool, spacing: int, fee_ppm: int) -> dict[int, Step]:
-        """What ``swap`` has learnt about whole steps from edge to edge, by the tick they start at."""
-        return self._full_steps.setdefault((zero_for_one, spacing, fee_ppm), {})
+    @property
+    def exact(self) -> ExactTables:
+        """The compiled tables of these ticks, made on first use."""
+        if self._exact is None:
+            self._exact = ExactTables(self.sorted_ticks, self._entries)
+        return self._exact
 
     def directed(self, zero_for_one: bool, fee_ppm: int) -> "DirectedSegments":
         """The whole ranges between ticks in the direction of travel, computed once per table."""

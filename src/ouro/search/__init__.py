@@ -4,6 +4,6 @@ This room knows arrays, not protocols. Importing it settles where Numba keeps co
 the room that imports Numba does so after this line ran.
 """
 
-from ouro.search.cache import activate
+from ouro.kernel_cache import activate
 
 activate()

@@ -1,0 +1,212 @@
+"""Speed of exact quotes: ``python -m benchmarks.protocols``. One core, best of several rounds, inputs always vary.
+
+The concentrated pool is WBTC/WETH 0.3 % with 458 initialised ticks, recorded at block 24,407,242, where
+``OURO_SHARED_DATA`` names the folder that has it, else a made one of the same size. Last column: the best peer.
+"""
+
+import gzip
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ouro.protocols import v3_exact
+from ouro.protocols.kernels import book as kernels
+from ouro.protocols.quotes import QuoteBook, to_limb_rows
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.solidly import SolidlyState
+from ouro.protocols.uniswap_v2 import UniswapV2State
+from ouro.protocols.v3_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
+from ouro.protocols.v3_state import UniswapV3State
+from ouro.protocols.v3_swap import default_limit, swap, walk
+from ouro.protocols.v3_ticks import EMPTY_TICKS, TickTable
+from ouro.types import BlockContext
+
+CONTEXT = BlockContext(1, 1_700_000_000, 0)
+TOKENS = ("0x" + "1" * 40, "0x" + "2" * 40)
+POOL = "0x" + "a" * 40
+ROUNDS = 9
+BATCH = 4096
+_RECORDED = "open/exact_vectors/state__1__uniswap_v3_wbtc_weth_block_24407242.json.gz"
+
+
+def best_us(work: Callable[[], object], calls: int) -> float:
+    """Microseconds per call of the fastest round."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return best / calls * 1e6
+
+
+def say(what: str, value: float, peer: str = "") -> None:
+    """One line of the table."""
+    print(f"{what:<58} {value:9.3f} µs  {peer}", flush=True)
+
+
+def concentrated() -> UniswapV3State:
+    """The recorded pool, or a made one."""
+    path = Path(os.environ.get("OURO_SHARED_DATA", "/nonexistent")) / _RECORDED
+    if path.is_file():
+        recorded = json.loads(gzip.decompress(path.read_bytes()))
+        found = recorded["scalars"]
+        ticks = TickTable({int(t): (gross, net) for t, (gross, net, _) in recorded["tick_data"].items()})
+        price, tick, liquidity = found["sqrt_price_x96"], found["tick"], found["liquidity"]
+        return UniswapV3State(POOL, TOKENS, found["fee"], found["tick_spacing"], price, tick, liquidity, ticks)
+    rng, ticks, liquidity = random.Random(7), EMPTY_TICKS, 0
+    for _ in range(260):
+        lower = rng.randint(-400, 380) * 60
+        upper = lower + rng.randint(1, 300) * 60
+        amount = rng.randint(10**15, 10**18)
+        ticks = ticks.with_position(lower, upper, amount)
+        liquidity += amount if lower <= 30 < upper else 0
+    price = sqrt_ratio_at_tick(30) + 12_345
+    return UniswapV3State(POOL, TOKENS, 3000, 60, price, tick_at_sqrt_ratio(price), liquidity, ticks)
+
+
+def amount_across(state: UniswapV3State, zero_for_one: bool, crossed: int) -> int:
+    """An input that crosses about so many ticks."""
+    low, high = 1, 10**40
+    while high - low > 1 + low // 1000:
+        middle = (low + high) // 2
+        result = swap(state, zero_for_one, middle, default_limit(zero_for_one))
+        if result.ticks_crossed > crossed or result.remaining_wei:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def batched(family: str, states: list[object], amounts: list[int], calls: int = BATCH) -> float:
+    """Microseconds per quote through a book of these states."""
+    book = QuoteBook(len(states))
+    for edge, state in enumerate(states):
+        book.set(edge, FAMILIES[family].exact_header(state, 0, 1))
+    edges = np.arange(calls, dtype=np.int32) % len(states)
+    rows = to_limb_rows(amounts)
+    outs, statuses = np.zeros_like(rows), np.zeros(calls, dtype=np.int8)
+    kernels.quote_many(book.headers, edges, rows, outs, statuses)
+    return best_us(lambda: kernels.quote_many(book.headers, edges, rows, outs, statuses), calls)
+
+
+def bench_pairs(rng: random.Random) -> None:
+    """Uniswap V2 and Solidly."""
+    pairs = [
+        UniswapV2State(POOL, TOKENS, rng.randint(10**18, 10**27), rng.randint(10**9, 10**27), 3000)
+        for _ in range(512)
+    ]
+    amounts = [rng.randint(10**12, 10**24) for _ in range(BATCH)]
+    say("V2 exact-in, batched", batched("uniswap_v2", list(pairs), amounts), "0.32 (Rust)")
+    family, pair = FAMILIES["uniswap_v2"], pairs[0]
+    work = [min(amount, 10**20) for amount in amounts]
+    say(
+        "V2 exact-in, one call, with the next state",
+        best_us(lambda: [family.quote_in(pair, 0, 1, amount, CONTEXT) for amount in work], BATCH),
+        "0.32-0.56",
+    )
+    stables = [
+        SolidlyState(POOL, TOKENS, True, 10**18, 10**6, w := rng.randint(10**22, 10**25), w // 10**12, 5)
+        for _ in range(512)
+    ]
+    amounts = [rng.randint(10**16, 10**22) for _ in range(BATCH)]
+    say("Solidly stable 18/6 exact-in, batched", batched("solidly", list(stables), amounts), "2.1 (Rust)")
+    family, stable = FAMILIES["solidly"], stables[0]
+    say(
+        "Solidly stable 18/6, one call, with the next state",
+        best_us(lambda: [family.quote_in(stable, 0, 1, amount, CONTEXT) for amount in amounts], BATCH),
+        "2.1",
+    )
+
+
+def bench_concentrated(rng: random.Random) -> None:
+    """A pool with hundreds of ticks, near and far."""
+    state = concentrated()
+    print(f"concentrated pool: {len(state.ticks)} initialised ticks")
+    for crossed, peer in ((0, "3.3 (Rust)"), (5, "4.5"), (30, ""), (123, "60")):
+        bench_distance(state, amount_across(state, True, crossed), peer, rng)
+    most = amount_across(state, True, 123)
+    anywhere = [int(most * rng.random() ** 3) + 1 for _ in range(BATCH)]
+    rates = [random_price(state, rng) for _ in range(64)]
+    say(
+        "V3 exact-in anywhere up to 123 ticks, 64 prices, batched",
+        batched("uniswap_v3", list(rates), anywhere),
+        "60",
+    )
+    bench_tables(state, rng)
+
+
+def random_price(state: UniswapV3State, rng: random.Random) -> UniswapV3State:
+    """The pool after a random swap."""
+    amount = int(amount_across(state, True, 40) * rng.random()) + 1
+    after = FAMILIES["uniswap_v3"].quote_in(state, 0, 1, amount, CONTEXT).next_state
+    assert isinstance(after, UniswapV3State)
+    return after
+
+
+def bench_distance(state: UniswapV3State, most: int, peer: str, rng: random.Random) -> None:
+    """Inputs of up to ``most``, in every way to ask."""
+    family, limit = FAMILIES["uniswap_v3"], default_limit(True)
+    name = f"V3 exact-in across {swap(state, True, most, limit).ticks_crossed} ticks"
+    amounts = [most - rng.randrange(most // 10_000 + 1) for _ in range(BATCH)]
+    some, few = amounts[:512], amounts[:32]
+    say(f"{name}, batched", batched("uniswap_v3", [state], amounts), peer)
+    header = family.exact_header(state, 0, 1)
+    assert header is not None
+    limbs = header.limbs
+    say(f"{name}, output alone", best_us(lambda: [v3_exact.output(limbs, a) for a in some], 512), peer)
+    say(f"{name}, swap", best_us(lambda: [swap(state, True, a, limit) for a in some], 512), peer)
+    say(
+        f"{name}, quote with next state",
+        best_us(lambda: [family.quote_in(state, 0, 1, a, CONTEXT) for a in some], 512),
+        peer,
+    )
+    say(f"{name}, Python walk", best_us(lambda: [walk(state, True, a, limit, state.fee_ppm) for a in few], 32))
+
+
+def bench_tables(state: UniswapV3State, rng: random.Random) -> None:
+    """What a swap and a mint cost the tables."""
+    tables = state.ticks.exact
+    prices = [state.sqrt_price_x96 - rng.randrange(10**6) for _ in range(512)]
+
+    def after_swaps() -> None:
+        for price in prices:
+            tables.header(True, price, state.tick, state.liquidity, state.tick_spacing, state.fee_ppm)
+
+    say("table update after a swap (one direction)", best_us(after_swaps, 512), "target 5")
+    entries = dict(state.ticks)
+
+    def after_mint() -> None:
+        fresh = TickTable(entries).exact
+        for zero_for_one in (True, False):
+            fresh.table(zero_for_one, state.tick_spacing, state.fee_ppm)
+
+    say("both tables after a mint", best_us(after_mint, 1))
+
+
+def bench_ticks(rng: random.Random) -> None:
+    """tick → sqrt price."""
+    ticks = np.array([rng.randint(-300_000, 300_000) for _ in range(BATCH)], dtype=np.int64)
+    prices = np.zeros((BATCH, 4), dtype=np.uint64)
+    kernels.sqrt_ratios(ticks, prices)
+    say(
+        "tick to sqrt price, batched",
+        best_us(lambda: kernels.sqrt_ratios(ticks, prices), BATCH),
+        "0.28-0.41 (Rust)",
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    rng = random.Random(1)
+    bench_pairs(rng)
+    bench_concentrated(rng)
+    bench_ticks(rng)
+
+
+if __name__ == "__main__":
+    main()

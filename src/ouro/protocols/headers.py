@@ -1,0 +1,16 @@
+"""Headers of pools with reserves, for the compiled batch quotes."""
+
+from ouro.protocols.kernels.concentrated import CONSTANT_PRODUCT, HEADER, STABLE, VOLATILE
+from ouro.protocols.kernels.solidly import MAX_SCALED_BITS
+
+__all__ = ["CONSTANT_PRODUCT", "MAX_SCALED_BITS", "STABLE", "VOLATILE", "packed_header"]
+
+_BYTES = HEADER * 8
+
+
+def packed_header(
+    kind: int, fee: int, reserve_in: int, reserve_out: int, units: int = 0, k: int = 0, x: int = 0, y: int = 0
+) -> bytes:
+    """Limbs: 0 kind, 4 fee, 6 and 8 reserves, 10 units of both tokens, 12 invariant, 16 and 20 scaled reserves."""
+    packed = kind | fee << 256 | reserve_in << 384 | reserve_out << 512 | units << 640
+    return (packed | k << 768 | x << 1024 | y << 1280).to_bytes(_BYTES, "little")
