@@ -1,0 +1,293 @@
+"""The dual solver: L-BFGS-B to get near, projected Newton to finish.
+
+In ``s = √ν`` the dual of constant-product pools is piecewise quadratic, so Newton's method on the right active set ends
+in a few steps at rounding error. Where pieces are capped the Hessian ``4S·∇²·S + 2·diag(flow)`` can be
+indefinite away from the optimum; the flows' negative part is dropped then, which leaves a sum of springs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+import scipy.sparse
+import scipy.sparse.linalg
+
+from ouro.search.arrays import Bool, Float64, Int64
+from ouro.search.convex.kernels import add_hessian, edge_flows, value_gradient
+from ouro.search.convex.network import Network
+from ouro.search.convex.scale import Scaled, root_prices, scaled
+from ouro.search.convex.special import SpecialPools
+
+DEFAULT_TOLERANCE = 1e-11
+DENSE_LIMIT = 700
+_NEWTON_STEPS = 60
+_ROUNDS = 6
+_PROXIMAL_ROUNDS = 40
+_MAX_RATIO = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class DualSolution:
+    """Prices and what every pool does at them, in the scaled units of ``problem``.
+
+    ``bound`` is the dual value, an upper bound of what any trades can bring, in units of the given prices.
+    ``taken``/``given``/``worth`` per edge of ``problem``; ``net`` is the sum of flows per token. ``residual`` is the
+    first-order estimate of the relative gap; ``certify`` gives the true one.
+    """
+
+    problem: Scaled
+    roots: Float64
+    bound: float
+    taken: Float64
+    given: Float64
+    worth: Float64
+    net: Float64
+    special: SpecialPools
+    residual: float
+    evaluations: int
+    newton_steps: int
+    converged: bool
+
+    @property
+    def prices(self) -> Float64:
+        """The dual prices of the network's tokens; 0 for tokens that can't matter."""
+        prices = np.zeros(self.problem.network.n_tokens)
+        prices[self.problem.token_ids] = self.roots**2 * self.problem.reference
+        return prices
+
+
+class _Oracle:
+    """Value and gradient of the (smoothed) dual, counted."""
+
+    def __init__(self, problem: Scaled, special: SpecialPools) -> None:
+        self.problem = problem
+        self.special = special
+        self.evaluations = 0
+        self._pieces = problem.pieces
+
+    def __call__(self, s: Float64) -> tuple[float, Float64]:
+        self.evaluations += 1
+        gradient = np.zeros(self.problem.n_tokens)
+        value = value_gradient(s, *self._pieces, gradient)
+        if self.special.any:
+            value += self.special.value_gradient(s, gradient)
+        return value, gradient
+
+    def flows(self, s: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        n_edges = len(self.problem.edge_ids)
+        out = (np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges))
+        edge_flows(s, *self._pieces, *out)
+        return out
+
+
+def residual_of(problem: Scaled, s: Float64, value: float, gradient: Float64) -> float:
+    """First-order relative gap: value tied up in surpluses that are priced above what they bring, and in debts."""
+    flow = gradient / (2.0 * s)
+    nu = s * s
+    slack = np.sum((nu - problem.price) * np.abs(flow)) + np.sum(nu * np.maximum(-flow, 0.0))
+    return float(slack) / value if value > 0.0 else 0.0
+
+
+def _lbfgsb(oracle: _Oracle, s: Float64, ftol: float, max_iterations: int) -> Float64:
+    problem = oracle.problem
+    weight = np.full(problem.n_tokens, 1e-300)
+    first = problem.start[:-1]
+    np.add.at(weight, problem.edge_out, problem.a[first] ** 2)
+    np.add.at(weight, problem.edge_in, problem.b[first] ** 2)
+    step = 1.0 / np.sqrt(np.maximum(weight, weight.max() * 1e-12))
+    value, _ = oracle(s)
+    size = 1.0 / value if value > 0.0 else 1.0
+
+    def scaled_oracle(y: Float64) -> tuple[float, Float64]:
+        value, gradient = oracle(y * step)
+        return value * size, gradient * (step * size)
+
+    bounds = np.column_stack([problem.floor / step, np.full(problem.n_tokens, np.inf)])
+    options = {"maxiter": max_iterations, "ftol": ftol, "gtol": 1e-14, "maxcor": 12}
+    with np.errstate(all="ignore"):
+        found = scipy.optimize.minimize(
+            scaled_oracle, s / step, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
+    return np.maximum(found.x * step, problem.floor)
+
+
+def _direction(oracle: _Oracle, s: Float64, gradient: Float64, free: Bool, clamp: bool) -> Float64 | None:
+    """Newton's step of the free tokens; None where the matrix is not positive definite."""
+    problem = oracle.problem
+    kept = np.flatnonzero(free)
+    slot = np.full(problem.n_tokens, -1, dtype=np.int64)
+    slot[kept] = np.arange(len(kept))
+    *_, stiffness = oracle.flows(s)
+    flow = gradient[kept] / (2.0 * s[kept])
+    diagonal = 2.0 * (np.maximum(flow, 0.0) if clamp else flow)
+    step = np.zeros(problem.n_tokens)
+    if len(kept) <= DENSE_LIMIT or oracle.special.any:
+        hessian = np.zeros((len(kept), len(kept)))
+        add_hessian(problem.edge_in, problem.edge_out, s, stiffness, slot, hessian)
+        oracle.special.add_hessian(s, slot, hessian)
+        own = hessian.diagonal().copy()
+        hessian[np.diag_indices_from(hessian)] += diagonal + _ridge(own, clamp)
+        try:
+            factor = scipy.linalg.cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except scipy.linalg.LinAlgError:
+            return None
+        step[kept] = -scipy.linalg.cho_solve(factor, gradient[kept], check_finite=False)
+    else:
+        found = _sparse_step(problem, s, stiffness, slot, diagonal, gradient[kept], clamp)
+        if found is None:
+            return None
+        step[kept] = found
+    return step if np.all(np.isfinite(step)) else None
+
+
+def _ridge(own: Float64, clamp: bool) -> Float64:
+    """A token that no piece moves at the moment still needs a finite step."""
+    top = float(own.max(initial=0.0))
+    return (1e-9 if clamp else 1e-15) * own + (1e-14 * top if top > 0.0 else 1.0)
+
+
+def _sparse_step(
+    problem: Scaled,
+    s: Float64,
+    stiffness: Float64,
+    slot: Int64,
+    diagonal: Float64,
+    gradient: Float64,
+    clamp: bool,
+) -> Float64 | None:
+    active = np.flatnonzero(stiffness)
+    i, o, stiff = problem.edge_in[active], problem.edge_out[active], stiffness[active]
+    row, column = slot[o], slot[i]
+    own = np.bincount(row[row >= 0], (stiff * s[i] / s[o])[row >= 0], len(diagonal))
+    own += np.bincount(column[column >= 0], (stiff * s[o] / s[i])[column >= 0], len(diagonal))
+    both = (row >= 0) & (column >= 0)
+    row, column, stiff = row[both], column[both], stiff[both]
+    every = np.arange(len(diagonal))
+    matrix = scipy.sparse.coo_matrix(
+        (
+            np.concatenate([-stiff, -stiff, own + diagonal + _ridge(own, clamp)]),
+            (np.concatenate([row, column, every]), np.concatenate([column, row, every])),
+        ),
+        shape=(len(diagonal), len(diagonal)),
+    ).tocsc()
+    try:
+        # symmetric and dominated by its diagonal: no pivoting, a symmetric ordering
+        factor = scipy.sparse.linalg.splu(
+            matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+    except RuntimeError:
+        return None
+    step = -factor.solve(gradient)
+    return step if float(step @ gradient) < 0.0 else None
+
+
+def _newton(oracle: _Oracle, s: Float64, tolerance: float) -> tuple[Float64, float, Float64, int]:
+    """Projected Newton from ``s``; returns the point, its value and gradient, and the steps taken."""
+    floor = oracle.problem.floor
+    value, gradient = oracle(s)
+    for steps in range(_NEWTON_STEPS):
+        if residual_of(oracle.problem, s, value, gradient) <= tolerance or value <= 0.0:
+            return s, value, gradient, steps
+        free = (s > floor) | (gradient < 0.0)
+        if not np.any(free):
+            return s, value, gradient, steps
+        moved = None
+        for clamp in (False, True):
+            step = _direction(oracle, s, gradient, free, clamp)
+            if step is not None:
+                moved = _line_search(oracle, s, value, gradient, step)
+            if moved is not None:
+                break
+        if moved is None:
+            return s, value, gradient, steps
+        s, value, gradient = moved
+    return s, value, gradient, _NEWTON_STEPS
+
+
+def _line_search(
+    oracle: _Oracle, s: Float64, value: float, gradient: Float64, step: Float64
+) -> tuple[Float64, float, Float64] | None:
+    """Backtrack along the projected path; near the end accept what lowers the residual though rounding hides it."""
+    floor = oracle.problem.floor
+    before = residual_of(oracle.problem, s, value, gradient)
+    size = 1.0
+    for _ in range(30):
+        there = np.clip(s + size * step, np.maximum(floor, s / _MAX_RATIO), s * _MAX_RATIO)
+        value_there, gradient_there = oracle(there)
+        expected = float(gradient @ (there - s))
+        if expected < 0.0 and value_there <= value + 1e-4 * expected and value_there < value:
+            return there, value_there, gradient_there
+        if (
+            value_there <= value * (1.0 + 1e-14)
+            and residual_of(oracle.problem, there, value_there, gradient_there) < 0.5 * before
+        ):
+            return there, value_there, gradient_there
+        size *= 0.5 if size > 0.1 else 0.25
+    return None
+
+
+def _minimise(oracle: _Oracle, s: Float64, tolerance: float) -> tuple[Float64, float, Float64, int]:
+    """Alternate the two methods until the residual is met or nothing moves."""
+    steps = 0
+    ftol, iterations = 1e-8, 60
+    for round_ in range(_ROUNDS):
+        if round_ or oracle.evaluations == 0:
+            s = _lbfgsb(oracle, s, ftol, iterations)
+        s, value, gradient, more = _newton(oracle, s, tolerance)
+        steps += more
+        if residual_of(oracle.problem, s, value, gradient) <= tolerance or value <= 0.0:
+            break
+        ftol, iterations = 1e-15, 400 * (round_ + 1)
+    return s, value, gradient, steps
+
+
+def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float = DEFAULT_TOLERANCE) -> DualSolution:
+    """Solve a scaled problem from root prices ``start`` (default: the reference prices)."""
+    special = SpecialPools(problem)
+    oracle = _Oracle(problem, special)
+    s = np.maximum(problem.floor, 1.0) if start is None else np.maximum(problem.floor, start)
+    steps = 0
+    value, gradient = 0.0, np.zeros(problem.n_tokens)
+    if problem.n_tokens:
+        for _ in range(_PROXIMAL_ROUNDS):
+            s, value, gradient, more = _minimise(oracle, s, tolerance)
+            steps += more
+            if special.recentre() <= 1e-13:
+                break
+    taken, given, worth, _ = oracle.flows(s)
+    bound = value + (special.exact_correction(s) if problem.n_tokens else 0.0)
+    residual = residual_of(problem, s, value, gradient) if problem.n_tokens else 0.0
+    return DualSolution(
+        problem=problem,
+        roots=s,
+        bound=bound,
+        taken=taken,
+        given=given,
+        worth=worth,
+        net=gradient / (2.0 * s),
+        special=special,
+        residual=residual,
+        evaluations=oracle.evaluations,
+        newton_steps=steps,
+        converged=residual <= max(1e-8, tolerance),
+    )
+
+
+def solve(
+    network: Network,
+    prices: Float64 | Sequence[float],
+    *,
+    start: Float64 | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> DualSolution:
+    """The optimum over all pools of ``network`` when a unit of token t that is left over is worth ``prices[t]``.
+
+    ``prices``: one per token, 0 where it has none (such a token may be left over but counts nothing). ``start``:
+    prices to begin with, those of the last block, say; entries that aren't positive are found from the pools.
+    Raises ValueError on prices that are negative, infinite or NaN.
+    """
+    problem = scaled(network, prices, start)
+    roots = None if start is None else root_prices(problem, start)
+    return solve_scaled(problem, roots, tolerance)
