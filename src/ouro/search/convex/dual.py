@@ -228,12 +228,13 @@ def _line_search(
     return None
 
 
-def _minimise(oracle: _Oracle, s: Float64, tolerance: float) -> tuple[Float64, float, Float64, int]:
-    """Alternate the two methods until the residual is met or nothing moves."""
+def _minimise(oracle: _Oracle, s: Float64, tolerance: float, warm: bool) -> tuple[Float64, float, Float64, int]:
+    """Alternate the two methods until the residual is met or nothing moves; from a good start Newton alone."""
     steps = 0
     ftol, iterations = 1e-8, 60
+    value, gradient = 0.0, np.zeros(oracle.problem.n_tokens)
     for round_ in range(_ROUNDS):
-        if round_ or oracle.evaluations == 0:
+        if round_ or not warm:
             s = _lbfgsb(oracle, s, ftol, iterations)
         s, value, gradient, more = _newton(oracle, s, tolerance)
         steps += more
@@ -251,8 +252,8 @@ def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float
     steps = 0
     value, gradient = 0.0, np.zeros(problem.n_tokens)
     if problem.n_tokens:
-        for _ in range(_PROXIMAL_ROUNDS):
-            s, value, gradient, more = _minimise(oracle, s, tolerance)
+        for round_ in range(_PROXIMAL_ROUNDS):
+            s, value, gradient, more = _minimise(oracle, s, tolerance, round_ > 0 or start is not None)
             steps += more
             if special.recentre() <= 1e-13:
                 break

@@ -7,7 +7,7 @@ look the same.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -217,6 +217,27 @@ def _curve(edge: CurveEdge, known: Float64, compact: Int32) -> CurveEdge:
         lambda x: edge.out(x / value_in) * value_out,
         lambda x: edge.slope(x / value_in) * ratio,
         edge.cap_in * value_in,
+    )
+
+
+def with_edges(problem: Scaled, keep: Bool) -> Scaled:
+    """The problem with only the edges where ``keep`` is True; tokens and special pools stay."""
+    kept = np.flatnonzero(keep)
+    counts = np.diff(problem.start)[kept]
+    start = np.zeros(len(kept) + 1, dtype=np.int64)
+    np.cumsum(counts, out=start[1:])
+    rows = np.arange(start[-1]) + np.repeat(problem.start[kept] - start[:-1], counts)
+    return replace(
+        problem,
+        edge_ids=problem.edge_ids[kept],
+        edge_in=problem.edge_in[kept],
+        edge_out=problem.edge_out[kept],
+        start=start,
+        a=problem.a[rows],
+        b=problem.b[rows],
+        knee=problem.knee[rows],
+        cap_x=problem.cap_x[rows],
+        cap_y=problem.cap_y[rows],
     )
 
 
