@@ -24,7 +24,7 @@ def kernel_fingerprint() -> str:
     from llvmlite import binding
 
     digest = hashlib.sha256()
-    for path in sorted(_ROOM.glob("*.py")):
+    for path in sorted(_ROOM.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     features = binding.get_host_cpu_features().flatten()
     facts = (

@@ -185,10 +185,10 @@ def spread_prices(
             incident[cursor[token]] = link
             cursor[token] += 1
     found = np.zeros(n_tokens)
-    heap = [(-np.inf, 0, 0.0)]
+    heap = [(-np.inf, np.int64(0), 0.0)]
     for token in range(n_tokens):
         if price[token] > 0.0:
-            heapq.heappush(heap, (-np.inf, token, price[token]))
+            heapq.heappush(heap, (-np.inf, np.int64(token), price[token]))
     while heap:
         _, token, worth = heapq.heappop(heap)
         if found[token] > 0.0 or worth <= 0.0:
@@ -197,7 +197,7 @@ def spread_prices(
         for at in range(begin[token], begin[token + 1]):
             link = incident[at]
             forward = token_in[link] == token
-            other = token_out[link] if forward else token_in[link]
+            other = np.int64(token_out[link] if forward else token_in[link])
             if found[other] > 0.0:
                 continue
             here = reserve_in[link] if forward else reserve_out[link]
