@@ -20,6 +20,7 @@ from ouro.search.network import Network, piece_terms, piece_trades, weighted_ter
 _LARGEST_STEP = 2.0
 _BACKTRACKS = 40
 _FLOOR = 1e-300
+_CHEAP_TOKENS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,16 @@ def solve_dual(
     start: Float64 | None = None,
     tolerance: float = 1e-10,
     max_iterations: int = 300,
-    quasi_newton_steps: int = 0,
+    quasi_newton_steps: int | None = None,
 ) -> DualSolution:
     """The optimum of ``network`` when a unit of token t is worth ``token_values[t]`` (0: nothing in itself).
 
     Stops when the relative gap is below ``tolerance``; ``converged`` says whether it did. ``start`` are prices to
-    begin with (those of the block before, say).
+    begin with (those of the block before, say). ``quasi_newton_steps`` come before Newton's; by default some where a
+    factorisation costs more than several evaluations.
     """
+    if quasi_newton_steps is None:
+        quasi_newton_steps = 12 if network.n_tokens > _CHEAP_TOKENS and start is not None else 0
     lower = np.asarray(token_values, dtype=np.float64)
     if lower.shape != (network.n_tokens,) or not np.isfinite(lower).all() or (lower < 0).any():
         raise ValueError("token_values: one finite number of at least 0 for every token is needed")

@@ -175,12 +175,12 @@ def certify(solution: DualSolution) -> Certificate:
     problem = solution.problem
     taken, given = solution.taken.copy(), solution.given.copy()
     net = _net(solution, taken, given)
-    nu = solution.roots**2
+    nu = (1.0 + solution.w) ** 2
     scale = max(float(solution.bound), 1e-300)
     # at rest in the tree: edges that trade too little to be moved by what is left over
     usable = taken > 0.0
     surplus = (problem.price > 0.0) & (net * nu > 1e-7 * scale)
-    may_keep = (nu <= problem.price * (1.0 + 1e-9)) | (problem.price == 0.0) & (solution.roots <= problem.floor)
+    may_keep = (nu <= problem.price * (1.0 + 1e-9)) | (problem.price == 0.0) & (solution.w <= problem.floor)
     stranded = 0
     fixed = 0
     for _ in range(4):

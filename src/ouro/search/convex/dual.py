@@ -17,7 +17,7 @@ import scipy.sparse.linalg
 from ouro.search.arrays import Bool, Float64, Int64
 from ouro.search.convex.kernels import add_hessian, edge_flows, value_gradient
 from ouro.search.convex.network import Network
-from ouro.search.convex.scale import Scaled, root_prices, scaled
+from ouro.search.convex.scale import Scaled, recentred, scaled, starting_point
 from ouro.search.convex.special import SpecialPools
 
 DEFAULT_TOLERANCE = 1e-11
@@ -32,13 +32,13 @@ _MAX_RATIO = 8.0
 class DualSolution:
     """Prices and what every pool does at them, in the scaled units of ``problem``.
 
-    ``bound`` is the dual value, an upper bound of what any trades can bring, in units of the given prices.
-    ``taken``/``given``/``worth`` per edge of ``problem``; ``net`` is the sum of flows per token. ``residual`` is the
-    first-order estimate of the relative gap; ``certify`` gives the true one.
+    ``w``: ``√(ν/ν₀) - 1`` per token of ``problem``. ``bound`` is the dual value, an upper bound of what any trades can
+    bring, in units of the given prices. ``taken``/``given``/``worth`` per edge; ``net`` is the sum of flows per
+    token. ``residual`` is the first-order estimate of the relative gap; ``certify`` gives the true one.
     """
 
     problem: Scaled
-    roots: Float64
+    w: Float64
     bound: float
     taken: Float64
     given: Float64
@@ -54,50 +54,62 @@ class DualSolution:
     def prices(self) -> Float64:
         """The dual prices of the network's tokens; 0 for tokens that can't matter."""
         prices = np.zeros(self.problem.network.n_tokens)
-        prices[self.problem.token_ids] = self.roots**2 * self.problem.reference
+        prices[self.problem.token_ids] = (1.0 + self.w) ** 2 * self.problem.reference
         return prices
+
+    def start_for(self, problem: Scaled) -> Float64:
+        """``w`` of these prices in another scaling of the same tokens, to start from."""
+        return (1.0 + self.w) * np.sqrt(self.problem.reference / problem.reference) - 1.0
 
 
 class _Oracle:
     """Value and gradient of the (smoothed) dual, counted."""
 
-    def __init__(self, problem: Scaled, special: SpecialPools) -> None:
+    def __init__(self, problem: Scaled, special: SpecialPools, evaluations: int = 0) -> None:
         self.problem = problem
         self.special = special
-        self.evaluations = 0
+        self.evaluations = evaluations
         self._pieces = problem.pieces
 
-    def __call__(self, s: Float64) -> tuple[float, Float64]:
+    def __call__(self, w: Float64) -> tuple[float, Float64]:
         self.evaluations += 1
         gradient = np.zeros(self.problem.n_tokens)
-        value = value_gradient(s, *self._pieces, gradient)
+        value = value_gradient(w, *self._pieces, gradient)
         if self.special.any:
-            value += self.special.value_gradient(s, gradient)
+            value += self.special.value_gradient(1.0 + w, gradient)
         return value, gradient
 
-    def flows(self, s: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+    def recentre(self, w: Float64) -> None:
+        """Make the prices at ``w`` the reference."""
+        self.problem = recentred(self.problem, w)
+        self._pieces = self.problem.pieces
+        self.special.rescale(self.problem, 1.0 + w)
+
+    def flows(self, w: Float64) -> tuple[Float64, Float64, Float64, Float64]:
         n_edges = len(self.problem.edge_ids)
         out = (np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges))
-        edge_flows(s, *self._pieces, *out)
+        edge_flows(w, *self._pieces, *out)
         return out
 
 
-def residual_of(problem: Scaled, s: Float64, value: float, gradient: Float64) -> float:
+def residual_of(problem: Scaled, w: Float64, value: float, gradient: Float64) -> float:
     """First-order relative gap: value tied up in surpluses that are priced above what they bring, and in debts."""
+    s = 1.0 + w
     flow = gradient / (2.0 * s)
     nu = s * s
-    slack = np.sum((nu - problem.price) * np.abs(flow)) + np.sum(nu * np.maximum(-flow, 0.0))
+    above = np.where(w <= problem.floor, 0.0, nu - problem.price)
+    slack = np.sum(above * np.abs(flow)) + np.sum(nu * np.maximum(-flow, 0.0))
     return float(slack) / value if value > 0.0 else 0.0
 
 
-def _lbfgsb(oracle: _Oracle, s: Float64, ftol: float, max_iterations: int) -> Float64:
+def _lbfgsb(oracle: _Oracle, w: Float64, ftol: float, max_iterations: int) -> Float64:
     problem = oracle.problem
     weight = np.full(problem.n_tokens, 1e-300)
     first = problem.start[:-1]
-    np.add.at(weight, problem.edge_out, problem.a[first] ** 2)
-    np.add.at(weight, problem.edge_in, problem.b[first] ** 2)
+    weight += np.bincount(problem.edge_out, problem.a[first] ** 2, problem.n_tokens)
+    weight += np.bincount(problem.edge_in, problem.b[first] ** 2, problem.n_tokens)
     step = 1.0 / np.sqrt(np.maximum(weight, weight.max() * 1e-12))
-    value, _ = oracle(s)
+    value, _ = oracle(w)
     size = 1.0 / value if value > 0.0 else 1.0
 
     def scaled_oracle(y: Float64) -> tuple[float, Float64]:
@@ -108,25 +120,25 @@ def _lbfgsb(oracle: _Oracle, s: Float64, ftol: float, max_iterations: int) -> Fl
     options = {"maxiter": max_iterations, "ftol": ftol, "gtol": 1e-14, "maxcor": 12}
     with np.errstate(all="ignore"):
         found = scipy.optimize.minimize(
-            scaled_oracle, s / step, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+            scaled_oracle, w / step, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
     return np.maximum(found.x * step, problem.floor)
 
 
-def _direction(oracle: _Oracle, s: Float64, gradient: Float64, free: Bool, clamp: bool) -> Float64 | None:
+def _direction(oracle: _Oracle, w: Float64, gradient: Float64, free: Bool, clamp: bool) -> Float64 | None:
     """Newton's step of the free tokens; None where the matrix is not positive definite."""
     problem = oracle.problem
     kept = np.flatnonzero(free)
     slot = np.full(problem.n_tokens, -1, dtype=np.int64)
     slot[kept] = np.arange(len(kept))
-    *_, stiffness = oracle.flows(s)
-    flow = gradient[kept] / (2.0 * s[kept])
+    *_, stiffness = oracle.flows(w)
+    flow = gradient[kept] / (2.0 * (1.0 + w[kept]))
     diagonal = 2.0 * (np.maximum(flow, 0.0) if clamp else flow)
     step = np.zeros(problem.n_tokens)
     if len(kept) <= DENSE_LIMIT or oracle.special.any:
         hessian = np.zeros((len(kept), len(kept)))
-        add_hessian(problem.edge_in, problem.edge_out, s, stiffness, slot, hessian)
-        oracle.special.add_hessian(s, slot, hessian)
+        add_hessian(problem.edge_in, problem.edge_out, w, stiffness, slot, hessian)
+        oracle.special.add_hessian(1.0 + w, slot, hessian)
         own = hessian.diagonal().copy()
         hessian[np.diag_indices_from(hessian)] += diagonal + _ridge(own, clamp)
         try:
@@ -135,7 +147,7 @@ def _direction(oracle: _Oracle, s: Float64, gradient: Float64, free: Bool, clamp
             return None
         step[kept] = -scipy.linalg.cho_solve(factor, gradient[kept], check_finite=False)
     else:
-        found = _sparse_step(problem, s, stiffness, slot, diagonal, gradient[kept], clamp)
+        found = _sparse_step(problem, 1.0 + w, stiffness, slot, diagonal, gradient[kept], clamp)
         if found is None:
             return None
         step[kept] = found
@@ -183,40 +195,42 @@ def _sparse_step(
     return step if float(step @ gradient) < 0.0 else None
 
 
-def _newton(oracle: _Oracle, s: Float64, tolerance: float) -> tuple[Float64, float, Float64, int]:
-    """Projected Newton from ``s``; returns the point, its value and gradient, and the steps taken."""
+def _newton(oracle: _Oracle, w: Float64, tolerance: float) -> tuple[Float64, float, Float64, int]:
+    """Projected Newton from ``w``; returns the point, its value and gradient, and the steps taken."""
     floor = oracle.problem.floor
-    value, gradient = oracle(s)
+    value, gradient = oracle(w)
     for steps in range(_NEWTON_STEPS):
-        if residual_of(oracle.problem, s, value, gradient) <= tolerance or value <= 0.0:
-            return s, value, gradient, steps
-        free = (s > floor) | (gradient < 0.0)
+        if residual_of(oracle.problem, w, value, gradient) <= tolerance or value <= 0.0:
+            return w, value, gradient, steps
+        free = (w > floor) | (gradient < 0.0)
         if not np.any(free):
-            return s, value, gradient, steps
+            return w, value, gradient, steps
         moved = None
         for clamp in (False, True):
-            step = _direction(oracle, s, gradient, free, clamp)
+            step = _direction(oracle, w, gradient, free, clamp)
             if step is not None:
-                moved = _line_search(oracle, s, value, gradient, step)
+                moved = _line_search(oracle, w, value, gradient, step)
             if moved is not None:
                 break
         if moved is None:
-            return s, value, gradient, steps
-        s, value, gradient = moved
-    return s, value, gradient, _NEWTON_STEPS
+            return w, value, gradient, steps
+        w, value, gradient = moved
+    return w, value, gradient, _NEWTON_STEPS
 
 
 def _line_search(
-    oracle: _Oracle, s: Float64, value: float, gradient: Float64, step: Float64
+    oracle: _Oracle, w: Float64, value: float, gradient: Float64, step: Float64
 ) -> tuple[Float64, float, Float64] | None:
     """Backtrack along the projected path; near the end accept what lowers the residual though rounding hides it."""
     floor = oracle.problem.floor
-    before = residual_of(oracle.problem, s, value, gradient)
+    before = residual_of(oracle.problem, w, value, gradient)
     size = 1.0
     for _ in range(30):
-        there = np.clip(s + size * step, np.maximum(floor, s / _MAX_RATIO), s * _MAX_RATIO)
+        there = np.clip(
+            w + size * step, np.maximum(floor, (1.0 + w) / _MAX_RATIO - 1.0), (1.0 + w) * _MAX_RATIO - 1.0
+        )
         value_there, gradient_there = oracle(there)
-        expected = float(gradient @ (there - s))
+        expected = float(gradient @ (there - w))
         if expected < 0.0 and value_there <= value + 1e-4 * expected and value_there < value:
             return there, value_there, gradient_there
         if (
@@ -228,46 +242,58 @@ def _line_search(
     return None
 
 
-def _minimise(oracle: _Oracle, s: Float64, tolerance: float, warm: bool) -> tuple[Float64, float, Float64, int]:
-    """Alternate the two methods until the residual is met or nothing moves; from a good start Newton alone."""
+def _minimise(oracle: _Oracle, w: Float64, tolerance: float, warm: bool) -> tuple[Float64, float, Float64, int]:
+    """Alternate the two methods until the residual is met or nothing moves; from a good start Newton alone.
+
+    Each further round is centred at the prices of the one before.
+    """
     steps = 0
     ftol, iterations = 1e-8, 60
     value, gradient = 0.0, np.zeros(oracle.problem.n_tokens)
     for round_ in range(_ROUNDS):
-        if round_ or not warm:
-            s = _lbfgsb(oracle, s, ftol, iterations)
-        s, value, gradient, more = _newton(oracle, s, tolerance)
+        if round_ > 1 or not (warm or round_):
+            w = _lbfgsb(oracle, w, ftol, iterations)
+        w, value, gradient, more = _newton(oracle, w, tolerance)
         steps += more
-        if residual_of(oracle.problem, s, value, gradient) <= tolerance or value <= 0.0:
+        if residual_of(oracle.problem, w, value, gradient) <= tolerance or value <= 0.0:
             break
-        ftol, iterations = 1e-15, 400 * (round_ + 1)
-    return s, value, gradient, steps
+        if round_ + 1 < _ROUNDS:
+            oracle.recentre(w)
+            w = np.maximum(oracle.problem.floor, 0.0)
+        ftol, iterations = 1e-15, 200 * (round_ + 1)
+    return w, value, gradient, steps
 
 
 def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float = DEFAULT_TOLERANCE) -> DualSolution:
-    """Solve a scaled problem from root prices ``start`` (default: the reference prices)."""
+    """Solve a scaled problem from ``w = start`` (default: the reference prices).
+
+    Where rounding of the prices themselves is in the way, the problem is recentred at the prices found and finished.
+    """
     special = SpecialPools(problem)
     oracle = _Oracle(problem, special)
-    s = np.maximum(problem.floor, 1.0) if start is None else np.maximum(problem.floor, start)
+    w = np.maximum(problem.floor, 0.0 if start is None else start)
     steps = 0
-    value, gradient = 0.0, np.zeros(problem.n_tokens)
+    value, gradient, residual = 0.0, np.zeros(problem.n_tokens), 0.0
     if problem.n_tokens:
         for round_ in range(_PROXIMAL_ROUNDS):
-            s, value, gradient, more = _minimise(oracle, s, tolerance, round_ > 0 or start is not None)
+            w, value, gradient, more = _minimise(oracle, w, tolerance, round_ > 0 or start is not None)
             steps += more
+            residual = residual_of(oracle.problem, w, value, gradient)
             if special.recentre() <= 1e-13:
                 break
-    taken, given, worth, _ = oracle.flows(s)
-    bound = value + (special.exact_correction(s) if problem.n_tokens else 0.0)
-    residual = residual_of(problem, s, value, gradient) if problem.n_tokens else 0.0
+    if special.any and problem.n_tokens:
+        # the special pools remember their last evaluation, which may have been a step that was rejected
+        value, gradient = oracle(w)
+    taken, given, worth, _ = oracle.flows(w)
+    bound = value + (special.exact_correction(1.0 + w) if problem.n_tokens else 0.0)
     return DualSolution(
-        problem=problem,
-        roots=s,
+        problem=oracle.problem,
+        w=w,
         bound=bound,
         taken=taken,
         given=given,
         worth=worth,
-        net=gradient / (2.0 * s),
+        net=gradient / (2.0 * (1.0 + w)),
         special=special,
         residual=residual,
         evaluations=oracle.evaluations,
@@ -290,5 +316,4 @@ def solve(
     Raises ValueError on prices that are negative, infinite or NaN.
     """
     problem = scaled(network, prices, start)
-    roots = None if start is None else root_prices(problem, start)
-    return solve_scaled(problem, roots, tolerance)
+    return solve_scaled(problem, None if start is None else starting_point(problem, start), tolerance)

@@ -48,6 +48,7 @@ class _Found:
     pools: Bool
     value: float
     solution: DualSolution
+    w: Float64
 
 
 class _Chooser:
@@ -66,11 +67,11 @@ class _Chooser:
     def n(self) -> int:
         return len(self.pool_ids)
 
-    def worths(self, s: Float64) -> Float64:
-        """``arb_p`` of every pool at root prices ``s``."""
+    def worths(self, w: Float64) -> Float64:
+        """``arb_p`` of every pool at ``w``."""
         problem = self.problem
         scratch = [np.zeros(len(problem.edge_ids)) for _ in range(4)]
-        edge_flows(s, *problem.pieces, *scratch)
+        edge_flows(w, *problem.pieces, *scratch)
         return np.bincount(self.edge_slot, scratch[2], self.n)
 
     def evaluate(self, pools: Bool, start: Float64 | None) -> _Found:
@@ -79,9 +80,9 @@ class _Chooser:
         solution = solve_scaled(with_edges(self.problem, pools[self.edge_slot]), start, tolerance=1e-10)
         slots = self.edge_slot[pools[self.edge_slot]]
         active = np.bincount(slots, solution.taken, self.n) > 0.0
-        return _Found(active, solution.bound - float(self.cost[active].sum()), solution)
+        return _Found(active, solution.bound - float(self.cost[active].sum()), solution, solution.start_for(self.problem))
 
-    def bound(self, s: Float64) -> tuple[float, Float64, Float64]:
+    def bound(self, w: Float64) -> tuple[float, Float64, Float64]:
         """The Lagrangian bound, its prices, and the share of each pool in its (fractional) solution."""
         problem = self.problem
         scratch = [np.zeros(len(problem.edge_ids)) for _ in range(4)]
@@ -89,15 +90,15 @@ class _Chooser:
         weight = np.bincount(problem.edge_out, problem.a[problem.start[:-1]] ** 2, n_tokens)
         weight += np.bincount(problem.edge_in, problem.b[problem.start[:-1]] ** 2, n_tokens)
         step = 1.0 / np.sqrt(np.maximum(weight, weight.max(initial=1e-300) * 1e-12))
-        best = float(np.maximum(self.worths(s) - self.cost, 0.0).sum())
-        best_s = s
+        best = float(np.maximum(self.worths(w) - self.cost, 0.0).sum())
+        best_w = w
         size = 1.0 / best if best > 0.0 else 1.0
-        share = (self.worths(s) > self.cost).astype(np.float64)
+        share = (self.worths(w) > self.cost).astype(np.float64)
         softness = np.maximum(self.cost, 1e-12 * max(best, 1e-300))
 
         def smooth(y: Float64) -> tuple[float, Float64]:
-            roots = y * step
-            edge_flows(roots, *problem.pieces, *scratch)
+            here = y * step
+            edge_flows(here, *problem.pieces, *scratch)
             taken, given, worth, _ = scratch
             margin = np.bincount(self.edge_slot, worth, self.n) - self.cost
             part = np.clip(share + margin / softness, 0.0, 1.0)
@@ -105,13 +106,13 @@ class _Chooser:
             by_edge = part[self.edge_slot]
             gradient = np.bincount(problem.edge_out, by_edge * given, n_tokens)
             gradient -= np.bincount(problem.edge_in, by_edge * taken, n_tokens)
-            return value * size, 2.0 * roots * gradient * step * size
+            return value * size, 2.0 * (1.0 + here) * gradient * step * size
 
         bounds = np.column_stack([problem.floor / step, np.full(n_tokens, np.inf)])
         options = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-13, "maxcor": 20}
         for _ in range(_BOUND_ROUNDS):
             found = scipy.optimize.minimize(
-                smooth, best_s / step, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+                smooth, best_w / step, jac=True, method="L-BFGS-B", bounds=bounds, options=options
             )
             there = np.maximum(found.x * step, problem.floor)
             margin = self.worths(there) - self.cost
@@ -119,24 +120,24 @@ class _Chooser:
             share = np.clip(share + margin / softness, 0.0, 1.0)
             gain = (best - exact) / best if best > 0.0 else 0.0
             if exact < best:
-                best, best_s = exact, there
+                best, best_w = exact, there
             if abs(gain) < 1e-7:
                 softness = softness * 0.3
-        return best, best_s, share
+        return best, best_w, share
 
 
-def _prune(chooser: _Chooser, start: Bool, roots: Float64 | None) -> _Found:
+def _prune(chooser: _Chooser, start: Bool, start_w: Float64 | None) -> _Found:
     """Solve, drop the weakest, solve again; the best set on the way."""
-    here = best = chooser.evaluate(start, roots)
+    here = best = chooser.evaluate(start, start_w)
     while np.any(here.pools):
-        worth = np.where(here.pools, chooser.worths(here.solution.roots) - chooser.cost, np.inf)
+        worth = np.where(here.pools, chooser.worths(here.w) - chooser.cost, np.inf)
         order = np.argsort(worth, kind="stable")
         count = max(1, int(_DROP_SHARE * here.pools.sum()))
         smaller = here.pools.copy()
         smaller[order[:count]] = False
         if not np.any(smaller):
             break
-        here = chooser.evaluate(smaller, here.solution.roots)
+        here = chooser.evaluate(smaller, here.w)
         if here.value > best.value:
             best = here
         elif here.value < best.value - 0.1 * abs(best.value) and worth[order[0]] > 0.0:
@@ -146,7 +147,7 @@ def _prune(chooser: _Chooser, start: Bool, roots: Float64 | None) -> _Found:
 
 def _flips(chooser: _Chooser, here: _Found) -> list[tuple[float, tuple[int, ...]]]:
     """Sets of pools to flip, with an upper bound of the gain, best first."""
-    surplus = chooser.worths(here.solution.roots) - chooser.cost
+    surplus = chooser.worths(here.w) - chooser.cost
     inside, outside = np.flatnonzero(here.pools), np.flatnonzero(~here.pools)
     moves: list[tuple[float, tuple[int, ...]]] = []
     moves += [(-float(surplus[p]), (int(p),)) for p in inside if surplus[p] < 0.0]
@@ -174,7 +175,7 @@ def _improve(chooser: _Chooser, here: _Found, target: float, max_solves: int) ->
                 continue
             pools = here.pools.copy()
             pools[list(move)] ^= True
-            there = chooser.evaluate(pools, here.solution.roots)
+            there = chooser.evaluate(pools, here.w)
             if there.value > here.value * (1.0 + 1e-12):
                 here, improved = there, True
                 break
@@ -201,13 +202,13 @@ def choose_pools(
     chooser = _Chooser(scaled(network, prices, start), cost)
     every = np.ones(chooser.n, dtype=np.bool_)
     full = chooser.evaluate(every, None)
-    bound, bound_roots, share = chooser.bound(full.solution.roots)
+    bound, bound_w, share = chooser.bound(full.w)
     target = good_enough * bound
-    best = _prune(chooser, every, full.solution.roots)
+    best = _prune(chooser, every, full.w)
     for threshold in (0.5, 0.1, 0.9):
         if best.value >= target:
             break
-        found = _prune(chooser, share > threshold, bound_roots)
+        found = _prune(chooser, share > threshold, bound_w)
         best = max(best, found, key=lambda found: found.value)
     best = _improve(chooser, best, target, max_solves)
     nothing = np.zeros(chooser.n, dtype=np.bool_)
@@ -219,7 +220,7 @@ def choose_pools(
 
 def _solution_of(chooser: _Chooser, found: _Found) -> DualSolution:
     kept = found.pools[chooser.edge_slot]
-    return solve_scaled(with_edges(chooser.problem, kept), found.solution.roots)
+    return solve_scaled(with_edges(chooser.problem, kept), found.w)
 
 
 def _ids(pool_ids: Int64, mask: Bool) -> tuple[int, ...]:

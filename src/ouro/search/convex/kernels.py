@@ -3,6 +3,9 @@
 All of it is in scaled units (see ``scale``): ``a = √r_out``, ``b = √(r_in/γ)`` of a piece, ``knee = b + cap_x/b`` where
 it is full, ``cap_x``/``cap_y`` what goes in and comes out when it is. At root prices s a piece trades while
 ``d = a·s_out - b·s_in > 0``: it takes ``b·d/s_in``, gives ``a·d/s_out``, is worth ``d²``.
+
+The variable is ``w = s - 1`` and ``d = lead + a·w_out - b·w_in`` with ``lead = a - b``: a narrow range has virtual reserves
+a billion times what is traded, so at s near one the rounding of s alone would move more than that.
 """
 
 import heapq
@@ -15,29 +18,32 @@ from ouro.search.arrays import Bool, Float64, Int32, Int64
 
 @njit(cache=True, nogil=True)
 def value_gradient(
-    s: Float64,
+    w: Float64,
     edge_in: Int32,
     edge_out: Int32,
     start: Int64,
     a: Float64,
     b: Float64,
+    lead: Float64,
     knee: Float64,
+    knee_lead: Float64,
     cap_x: Float64,
     cap_y: Float64,
     gradient: Float64,
 ) -> float:
-    """Sum of what all edges are worth at root prices ``s``; adds its derivative by s to ``gradient``."""
+    """Sum of what all edges are worth at ``s = 1 + w``; adds its derivative by w to ``gradient``."""
     value = 0.0
     for edge in range(edge_in.size):
         i, o = edge_in[edge], edge_out[edge]
-        s_in, s_out = s[i], s[o]
+        w_in, w_out = w[i], w[o]
         piece = start[edge]
-        d = a[piece] * s_out - b[piece] * s_in
+        d = lead[piece] + (a[piece] * w_out - b[piece] * w_in)
         if d <= 0.0:
             continue
+        s_in, s_out = 1.0 + w_in, 1.0 + w_out
         stop = start[edge + 1]
         while d > 0.0:
-            if a[piece] * s_out < knee[piece] * s_in:
+            if knee_lead[piece] + (a[piece] * w_out - knee[piece] * w_in) < 0.0:
                 value += d * d
                 gradient[o] += 2.0 * a[piece] * d
                 gradient[i] -= 2.0 * b[piece] * d
@@ -48,19 +54,21 @@ def value_gradient(
             piece += 1
             if piece == stop:
                 break
-            d = a[piece] * s_out - b[piece] * s_in
+            d = lead[piece] + (a[piece] * w_out - b[piece] * w_in)
     return value
 
 
 @njit(cache=True, nogil=True)
 def edge_flows(
-    s: Float64,
+    w: Float64,
     edge_in: Int32,
     edge_out: Int32,
     start: Int64,
     a: Float64,
     b: Float64,
+    lead: Float64,
     knee: Float64,
+    knee_lead: Float64,
     cap_x: Float64,
     cap_y: Float64,
     taken: Float64,
@@ -68,15 +76,16 @@ def edge_flows(
     worth: Float64,
     stiffness: Float64,
 ) -> None:
-    """What each edge takes and gives at ``s``, what that is worth, and ``2·a·b`` of the piece it stops in, else 0."""
+    """What each edge takes and gives at ``1 + w``, its worth, and ``2·a·b`` of the piece it stops in, else 0."""
     for edge in range(edge_in.size):
-        s_in, s_out = s[edge_in[edge]], s[edge_out[edge]]
+        w_in, w_out = w[edge_in[edge]], w[edge_out[edge]]
+        s_in, s_out = 1.0 + w_in, 1.0 + w_out
         x, y, value, stiff = 0.0, 0.0, 0.0, 0.0
         for piece in range(start[edge], start[edge + 1]):
-            d = a[piece] * s_out - b[piece] * s_in
+            d = lead[piece] + (a[piece] * w_out - b[piece] * w_in)
             if d <= 0.0:
                 break
-            if a[piece] * s_out < knee[piece] * s_in:
+            if knee_lead[piece] + (a[piece] * w_out - knee[piece] * w_in) < 0.0:
                 x += b[piece] * d / s_in
                 y += a[piece] * d / s_out
                 value += d * d
@@ -90,7 +99,7 @@ def edge_flows(
 
 @njit(cache=True, nogil=True)
 def add_hessian(
-    edge_in: Int32, edge_out: Int32, s: Float64, stiffness: Float64, slot: Int64, hessian: Float64
+    edge_in: Int32, edge_out: Int32, w: Float64, stiffness: Float64, slot: Int64, hessian: Float64
 ) -> None:
     """Add ``4·S·∇²·S`` of all edges to the rows of the free tokens: ``slot[token]`` or -1.
 
@@ -103,9 +112,9 @@ def add_hessian(
         i, o = edge_in[edge], edge_out[edge]
         row, column = slot[o], slot[i]
         if row >= 0:
-            hessian[row, row] += stiff * s[i] / s[o]
+            hessian[row, row] += stiff * (1.0 + w[i]) / (1.0 + w[o])
         if column >= 0:
-            hessian[column, column] += stiff * s[o] / s[i]
+            hessian[column, column] += stiff * (1.0 + w[o]) / (1.0 + w[i])
         if row >= 0 and column >= 0:
             hessian[row, column] -= stiff
             hessian[column, row] -= stiff

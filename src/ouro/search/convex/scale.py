@@ -1,13 +1,14 @@
 """From a network as it is to one that floating point likes: only what can matter, in units of value.
 
 Every token gets a reference price ν₀ (given, or spread along the deepest pools); an amount counts as ``amount·ν₀`` and
-the variables are ``s = √(ν/ν₀)``, near one. Reserves from 1 to 1e30 and tokens of 0 to 24 decimals then
+the variables are ``w = √(ν/ν₀) - 1``. Reserves from 1 to 1e30 and tokens of 0 to 24 decimals then
 look the same.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,14 @@ from ouro.search.convex.kernels import kept_links, spread_prices
 from ouro.search.convex.network import CurveEdge, LinearEdge, Network, WeightedPool
 
 MIN_ROOT = 1e-9
-"""Lowest s of a token without a price: a surplus of it is valued at 1e-18 of its reference, that is at nothing."""
+"""Lowest √(ν/ν₀) of a token without a price: a surplus of it is valued at 1e-18 of its reference, that is at nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """``token_ids``/``edge_ids`` lead back to the network. ``price`` is c/ν₀, ``floor`` the lowest s.
+    """``token_ids``/``edge_ids`` lead back to the network. ``price`` is c/ν₀, ``floor`` the lowest w.
 
-    ``a, b, knee, cap_x, cap_y`` are per piece, ``start`` per edge, see ``kernels``.
+    ``a, b, lead, knee, knee_lead, cap_x, cap_y`` are per piece, ``start`` per edge, see ``kernels``.
     """
 
     network: Network
@@ -37,7 +38,9 @@ class Scaled:
     start: Int64
     a: Float64
     b: Float64
+    lead: Float64
     knee: Float64
+    knee_lead: Float64
     cap_x: Float64
     cap_y: Float64
     weighted: tuple[WeightedPool, ...]
@@ -50,9 +53,20 @@ class Scaled:
         return len(self.token_ids)
 
     @property
-    def pieces(self) -> tuple[Int32, Int32, Int64, Float64, Float64, Float64, Float64, Float64]:
+    def pieces(self) -> tuple[Any, ...]:
         """The arguments that all edge kernels share."""
-        return self.edge_in, self.edge_out, self.start, self.a, self.b, self.knee, self.cap_x, self.cap_y
+        return (
+            self.edge_in,
+            self.edge_out,
+            self.start,
+            self.a,
+            self.b,
+            self.lead,
+            self.knee,
+            self.knee_lead,
+            self.cap_x,
+            self.cap_y,
+        )
 
 
 def _checked_prices(network: Network, prices: Float64 | Sequence[float]) -> Float64:
@@ -162,14 +176,16 @@ def _assemble(network: Network, price: Float64, known: Float64, used: Bool, ids:
         token_ids=token_ids,
         reference=reference,
         price=scaled_price,
-        floor=np.maximum(np.sqrt(scaled_price), MIN_ROOT),
+        floor=np.maximum(np.sqrt(scaled_price), MIN_ROOT) - 1.0,
         edge_ids=ids,
         edge_in=compact[network.edge_in[ids]],
         edge_out=compact[network.edge_out[ids]],
         start=start,
         a=a,
         b=b,
+        lead=a - b,
         knee=b + cap_x / b,
+        knee_lead=(a - b) - cap_x / b,
         cap_x=cap_x,
         cap_y=r_out * value_out * full,
         weighted=tuple(_weighted(pool, known, compact) for pool in network.weighted if used[list(pool.tokens)].all()),
@@ -235,14 +251,46 @@ def with_edges(problem: Scaled, keep: Bool) -> Scaled:
         start=start,
         a=problem.a[rows],
         b=problem.b[rows],
+        lead=problem.lead[rows],
         knee=problem.knee[rows],
+        knee_lead=problem.knee_lead[rows],
         cap_x=problem.cap_x[rows],
         cap_y=problem.cap_y[rows],
     )
 
 
-def root_prices(problem: Scaled, prices: Float64) -> Float64:
-    """``s`` of the given prices of the network's tokens, not below the floor."""
+def recentred(problem: Scaled, w: Float64) -> Scaled:
+    """The same problem with the prices at ``w`` as reference, so that they become ``w = 0``."""
+    s = 1.0 + w
+    counts = np.diff(problem.start)
+    s_in, s_out = np.repeat(s[problem.edge_in], counts), np.repeat(s[problem.edge_out], counts)
+    a, b = problem.a * s_out, problem.b * s_in
+    cap_x = problem.cap_x * s_in * s_in
+    known, same = s * s, np.arange(problem.n_tokens, dtype=np.int32)
+    at_price = problem.price > 0.0
+    # a token at its floor stays there exactly
+    held = w <= problem.floor
+    price = problem.price / known
+    return replace(
+        problem,
+        reference=problem.reference * known,
+        price=np.where(held & at_price, 1.0, price),
+        floor=np.where(held, 0.0, np.where(at_price, np.sqrt(price), MIN_ROOT / s) - 1.0),
+        a=a,
+        b=b,
+        lead=a - b,
+        knee=b + cap_x / b,
+        knee_lead=(a - b) - cap_x / b,
+        cap_x=cap_x,
+        cap_y=problem.cap_y * s_out * s_out,
+        weighted=tuple(_weighted(pool, known, same) for pool in problem.weighted),
+        linear=tuple(_linear(edge, known, same) for edge in problem.linear),
+        curves=tuple(_curve(edge, known, same) for edge in problem.curves),
+    )
+
+
+def starting_point(problem: Scaled, prices: Float64) -> Float64:
+    """``w`` of the given prices of the network's tokens, not below the floor."""
     ratio = np.asarray(prices, dtype=np.float64)[problem.token_ids] / problem.reference
     ratio = np.where((ratio > 0.0) & (ratio < math.inf), ratio, 1.0)
-    return np.maximum(np.sqrt(ratio), problem.floor)
+    return np.maximum(np.sqrt(ratio) - 1.0, problem.floor)

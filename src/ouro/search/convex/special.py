@@ -42,6 +42,12 @@ class SpecialPools:
         self.curves: tuple[CurveEdge, ...] = problem.curves
         self.curve_taken = np.zeros(len(self.curves))
 
+    def rescale(self, problem: Scaled, s: Float64) -> None:
+        """Follow a problem that was recentred at root prices ``s``."""
+        centre = self.centre * (s[self.linear_in] ** 2 if len(self.centre) else 1.0)
+        self.__init__(problem)
+        self.centre = centre
+
     @property
     def any(self) -> bool:
         """Whether there is any special pool."""
