@@ -1,7 +1,7 @@
 """Compiled inner loops of the dual over edges of constant-product pieces.
 
-All of it is in scaled units (see ``scale``): ``a = √r_out``, ``b = √(r_in/γ)`` of a piece, ``knee = b + cap_x/b`` where
-it is full, ``cap_x``/``cap_y`` what goes in and comes out when it is. At root prices s a piece trades while
+All of it is in scaled units (see ``scale``): ``a = √r_out``, ``b = √(r_in/γ)`` of a piece,
+``cap_x``/``cap_y`` what has gone in and come out when it is full. At root prices s a piece trades while
 ``d = a·s_out - b·s_in > 0``: it takes ``b·d/s_in``, gives ``a·d/s_out``, is worth ``d²``.
 
 The variable is ``w = s - 1`` and ``d = lead + a·w_out - b·w_in`` with ``lead = a - b``: a narrow range has virtual reserves
@@ -25,8 +25,6 @@ def value_gradient(
     a: Float64,
     b: Float64,
     lead: Float64,
-    knee: Float64,
-    knee_lead: Float64,
     cap_x: Float64,
     cap_y: Float64,
     gradient: Float64,
@@ -43,7 +41,7 @@ def value_gradient(
         s_in, s_out = 1.0 + w_in, 1.0 + w_out
         stop = start[edge + 1]
         while d > 0.0:
-            if knee_lead[piece] + (a[piece] * w_out - knee[piece] * w_in) < 0.0:
+            if b[piece] * d < cap_x[piece] * s_in:
                 value += d * d
                 gradient[o] += 2.0 * a[piece] * d
                 gradient[i] -= 2.0 * b[piece] * d
@@ -67,8 +65,6 @@ def edge_flows(
     a: Float64,
     b: Float64,
     lead: Float64,
-    knee: Float64,
-    knee_lead: Float64,
     cap_x: Float64,
     cap_y: Float64,
     taken: Float64,
@@ -85,7 +81,7 @@ def edge_flows(
             d = lead[piece] + (a[piece] * w_out - b[piece] * w_in)
             if d <= 0.0:
                 break
-            if knee_lead[piece] + (a[piece] * w_out - knee[piece] * w_in) < 0.0:
+            if b[piece] * d < cap_x[piece] * s_in:
                 x += b[piece] * d / s_in
                 y += a[piece] * d / s_out
                 value += d * d

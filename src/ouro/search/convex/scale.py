@@ -24,7 +24,7 @@ MIN_ROOT = 1e-9
 class Scaled:
     """``token_ids``/``edge_ids`` lead back to the network. ``price`` is c/ν₀, ``floor`` the lowest w.
 
-    ``a, b, lead, knee, knee_lead, cap_x, cap_y`` are per piece, ``start`` per edge, see ``kernels``.
+    ``a, b, lead, cap_x, cap_y`` are per piece, ``start`` per edge, see ``kernels``.
     """
 
     network: Network
@@ -39,8 +39,6 @@ class Scaled:
     a: Float64
     b: Float64
     lead: Float64
-    knee: Float64
-    knee_lead: Float64
     cap_x: Float64
     cap_y: Float64
     weighted: tuple[WeightedPool, ...]
@@ -62,8 +60,6 @@ class Scaled:
             self.a,
             self.b,
             self.lead,
-            self.knee,
-            self.knee_lead,
             self.cap_x,
             self.cap_y,
         )
@@ -184,8 +180,6 @@ def _assemble(network: Network, price: Float64, known: Float64, used: Bool, ids:
         a=a,
         b=b,
         lead=a - b,
-        knee=b + cap_x / b,
-        knee_lead=(a - b) - cap_x / b,
         cap_x=cap_x,
         cap_y=r_out * value_out * full,
         weighted=tuple(_weighted(pool, known, compact) for pool in network.weighted if used[list(pool.tokens)].all()),
@@ -252,8 +246,6 @@ def with_edges(problem: Scaled, keep: Bool) -> Scaled:
         a=problem.a[rows],
         b=problem.b[rows],
         lead=problem.lead[rows],
-        knee=problem.knee[rows],
-        knee_lead=problem.knee_lead[rows],
         cap_x=problem.cap_x[rows],
         cap_y=problem.cap_y[rows],
     )
@@ -279,8 +271,6 @@ def recentred(problem: Scaled, w: Float64) -> Scaled:
         a=a,
         b=b,
         lead=a - b,
-        knee=b + cap_x / b,
-        knee_lead=(a - b) - cap_x / b,
         cap_x=cap_x,
         cap_y=problem.cap_y * s_out * s_out,
         weighted=tuple(_weighted(pool, known, same) for pool in problem.weighted),
