@@ -16,7 +16,8 @@ from typing import Any
 from ouro.protocols.base import Family, QuoteError
 from ouro.types import Address, BlockContext, Hash
 
-_MAX_ROUNDS = 400
+_MAX_ROUNDS = 1_000
+_PATIENCE = 12
 
 
 class PlanError(ValueError):
@@ -108,6 +109,17 @@ class _Leg:
     amount_out: int = 0
     gas: int = 0
 
+    def open(self, context: BlockContext) -> bool:
+        """Quote the float amount; where that is a trace more than the pool has, what it has."""
+        if self.quote(self.amount_in, context):
+            return True
+        flow = self.flow
+        try:
+            flow.family.quote_in(flow.state, flow.i, flow.j, max(self.amount_in, 1), context)
+        except QuoteError as error:
+            return self.quote(error.partial_in, context) or self.quote(error.partial_in - 1, context)
+        return False
+
     def quote(self, amount_in: int, context: BlockContext) -> bool:
         """Set the exact amounts for this input; False where the pool can't, or gives nothing."""
         if amount_in <= 0:
@@ -184,33 +196,68 @@ class _Batch:
         self.legs = [other for other in self.legs if other is not leg]
 
 
-def _settle_once(batch: _Batch, context: BlockContext) -> _Leg | None:
-    """Settle every token along the tree, leaves first; returns a leg to drop where that is impossible."""
-    order = batch.tree()
-    net = batch.net()
-    for token, leg in reversed(order):
-        flow, left = leg.flow, net[token]
-        if left == 0:
-            continue
-        before_in, before_out = leg.amount_in, leg.amount_out
-        if flow.token_out == token:
-            done = leg.amount_out - left > 0 and leg.quote_at_least(leg.amount_out - left, context)
-        else:
-            done = leg.quote(leg.amount_in + left, context)
-        if not done and left < 0:
-            return _weakest(batch, token, leg)
-        # a surplus that can't be moved stays as dust; what the leg did before stands
-        net[flow.token_in] += before_in - leg.amount_in
-        net[flow.token_out] += leg.amount_out - before_out
-        if net[token] < 0:
-            return _weakest(batch, token, leg)
+def _give_way(batch: _Batch, token: Address, left: int, context: BlockContext) -> _Leg | None:
+    """Let another trade of ``token`` do less, so that nothing is left of it; returns it, or None where none can."""
+    for leg in sorted(batch.legs, key=lambda leg: (-leg.flow.weight, leg.flow.pool)):
+        if left < 0 and leg.flow.token_in == token and leg.amount_in + left > 0:
+            if leg.quote(leg.amount_in + left, context):
+                return leg
+        elif left > 0 and leg.flow.token_out == token and leg.amount_out - left > 0:
+            if leg.quote_at_least(leg.amount_out - left, context):
+                return leg
     return None
 
 
-def _weakest(batch: _Batch, token: Address, settling: _Leg) -> _Leg:
+def _settle_once(batch: _Batch, context: BlockContext) -> _Leg | None:
+    """Settle every token along the tree, leaves first; returns a leg to drop where that is impossible.
+
+    Where the tree's leg can't (its liquidity ends), another trade of the token does less; that may leave a token
+    short that was settled before, so another pass may be needed.
+    """
+    order = batch.tree()
+    net = batch.net()
+    for token, leg in reversed(order):
+        left = net[token]
+        if left == 0:
+            continue
+        before = {id(leg): (leg.amount_in, leg.amount_out, leg.gas) for leg in batch.legs}
+        if leg.flow.token_out == token:
+            done = leg.amount_out - left > 0 and leg.quote_at_least(leg.amount_out - left, context)
+        else:
+            done = leg.quote(leg.amount_in + left, context)
+        moved = leg if done else _give_way(batch, token, left, context)
+        if moved is None:
+            if left < 0:
+                return _weakest(batch, token, leg)
+            continue
+        before_in, before_out, _ = before[id(moved)]
+        net[moved.flow.token_in] += before_in - moved.amount_in
+        net[moved.flow.token_out] += moved.amount_out - before_out
+    return None
+
+
+def _weakest(batch: _Batch, token: Address, settling: _Leg | None = None) -> _Leg:
     """The lightest leg that spends ``token``; the one that failed to settle it where there is no other."""
     spending = [leg for leg in batch.legs if leg.flow.token_in == token]
-    return min(spending, key=lambda leg: (leg.flow.weight, leg.flow.pool), default=settling)
+    return min(spending, key=lambda leg: (leg.flow.weight, leg.flow.pool), default=settling or batch.legs[0])
+
+
+def _settle(batch: _Batch, context: BlockContext) -> bool:
+    """Pass over the batch until no token is short, dropping trades where that does not end; False where it fails."""
+    passes = 0
+    for _ in range(_MAX_ROUNDS):
+        _drop_dead_ends(batch)
+        unsettled = _settle_once(batch, context)
+        passes += 1
+        short = sorted(token for token, left in batch.net().items() if left < 0)
+        if unsettled is None and not short:
+            return True
+        if unsettled is None and passes >= _PATIENCE:
+            unsettled = _weakest(batch, short[0])
+        if unsettled is not None:
+            batch.drop(unsettled)
+            passes = 0
+    return False
 
 
 def plan_netted(
@@ -234,14 +281,8 @@ def plan_netted(
             if known is None or flow.weight > known.weight:
                 heaviest[flow.pool] = flow
     legs = [_Leg(flow, int(flow.amount_in)) for flow in heaviest.values()]
-    batch = _Batch([leg for leg in legs if leg.quote(leg.amount_in, context)], profit_token)
-    for _ in range(_MAX_ROUNDS):
-        _drop_dead_ends(batch)
-        unsettled = _settle_once(batch, context)
-        if unsettled is None:
-            break
-        batch.drop(unsettled)
-    else:
+    batch = _Batch([leg for leg in legs if leg.open(context)], profit_token)
+    if not _settle(batch, context):
         return None
     net = batch.net()
     if net[profit_token] <= 0 or any(amount < 0 for amount in net.values()):

@@ -148,7 +148,8 @@ class NetworkStrategy:
                     int(arrays.edge_i[edge]),
                     int(arrays.edge_j[edge]),
                     moved / float(problem.reference[problem.edge_in[at]]),
-                    moved,
+                    # what can't take more is of no use for settling
+                    moved if solution.stiffness[at] > 0.0 else 1e-9 * moved,
                 )
             )
         return flows

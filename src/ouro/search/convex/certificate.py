@@ -13,14 +13,16 @@ from numba import njit
 from ouro.search.arrays import Bool, Float64, Int32, Int64
 from ouro.search.convex.dual import DualSolution
 
+_PASSES = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """``bound`` (dual) and ``value`` (primal) in units of the prices; nothing can beat ``bound``.
 
     ``taken``/``given`` per edge and ``net`` per token in scaled units, ``net >= 0``. ``gap`` is
-    ``(bound - value)/bound``. ``fixed`` tokens needed a correction; ``stranded`` could not be made whole, and the
-    edges around them are at rest.
+    ``(bound - value)/bound``. ``fixed`` corrections were made; ``stranded`` tokens could not be made whole, which leaves
+    the value at 0: nothing is proven then.
     """
 
     bound: float
@@ -128,33 +130,59 @@ def _settle(
     taken: Float64,
     given: Float64,
     net: Float64,
-) -> tuple[int, int]:
-    """Bring every token's net flow to zero (or leave a surplus that may be kept), leaves first."""
-    fixed, failed = 0, 0
+) -> int:
+    """Bring every token's net flow to zero (or leave a surplus that may be kept), leaves first; returns how many."""
+    fixed = 0
     for at in range(order.size - 1, -1, -1):
         token = order[at]
         edge = parent[token]
         if edge < 0 or net[token] == 0.0 or (net[token] > 0.0 and may_keep[token]):
             continue
-        fixed += 1
         if edge_out[edge] == token:
             y = given[edge] - net[token]
             x = _taken(edge, y, start, a, b, cap_x, cap_y) if y >= 0.0 else np.nan
-            other = edge_in[edge]
         else:
             x = taken[edge] + net[token]
             y = _given(edge, x, start, a, b, cap_x, cap_y) if x >= 0.0 else np.nan
-            other = edge_out[edge]
         if not (0.0 <= x < np.inf and 0.0 <= y < np.inf):
-            failed += net[token] < 0.0
             continue
+        fixed += 1
         if edge_out[edge] == token:
-            net[other] += taken[edge] - x
+            net[edge_in[edge]] += taken[edge] - x
         else:
-            net[other] += y - given[edge]
+            net[edge_out[edge]] += y - given[edge]
         taken[edge], given[edge] = x, y
         net[token] = 0.0
-    return fixed, failed
+    return fixed
+
+
+@njit(cache=True, nogil=True)
+def _spend_less(
+    token: int,
+    edge_in: Int32,
+    edge_out: Int32,
+    start: Int64,
+    a: Float64,
+    b: Float64,
+    cap_x: Float64,
+    cap_y: Float64,
+    taken: Float64,
+    given: Float64,
+    net: Float64,
+) -> None:
+    """Make a token whole by the largest trades that spend it doing less."""
+    while net[token] < 0.0:
+        largest = -1
+        for edge in range(edge_in.size):
+            if edge_in[edge] == token and taken[edge] > 0.0 and (largest < 0 or taken[edge] > taken[largest]):
+                largest = edge
+        if largest < 0:
+            return
+        x = max(taken[largest] + net[token], 0.0)
+        y = _given(largest, x, start, a, b, cap_x, cap_y)
+        net[token] = net[token] + (taken[largest] - x) if x == 0.0 else 0.0
+        net[edge_out[largest]] += y - given[largest]
+        taken[largest], given[largest] = x, y
 
 
 def _net(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
@@ -171,50 +199,26 @@ def _net(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
 
 
 def certify(solution: DualSolution) -> Certificate:
-    """A feasible flow near the dual's, and the gap. Never raises: what can't be made whole is taken out."""
+    """A feasible flow near the dual's, and the gap. Never raises."""
     problem = solution.problem
     taken, given = solution.taken.copy(), solution.given.copy()
     net = _net(solution, taken, given)
     nu = (1.0 + solution.w) ** 2
     scale = max(float(solution.bound), 1e-300)
-    # at rest in the tree: edges that trade too little to be moved by what is left over
-    usable = taken > 0.0
+    usable = solution.stiffness > 0.0
     surplus = (problem.price > 0.0) & (net * nu > 1e-7 * scale)
     may_keep = (nu <= problem.price * (1.0 + 1e-9)) | (problem.price == 0.0) & (solution.w <= problem.floor)
-    stranded = 0
+    edges = (problem.edge_in, problem.edge_out)
+    curves = (problem.start, problem.a, problem.b, problem.cap_x, problem.cap_y)
+    order, parent = spanning_forest(problem.n_tokens, *edges, usable, surplus)
     fixed = 0
-    for _ in range(4):
-        order, parent = spanning_forest(problem.n_tokens, problem.edge_in, problem.edge_out, usable, surplus)
-        more, failed = _settle(
-            order,
-            parent,
-            may_keep,
-            problem.edge_in,
-            problem.edge_out,
-            problem.start,
-            problem.a,
-            problem.b,
-            problem.cap_x,
-            problem.cap_y,
-            taken,
-            given,
-            net,
-        )
-        fixed += more
-        reached = np.zeros(problem.n_tokens, dtype=np.bool_)
-        reached[order] = True
-        loose = ~reached & (net < 0.0)
-        if not failed and not np.any(loose):
+    for _ in range(_PASSES):
+        fixed += _settle(order, parent, may_keep, *edges, *curves, taken, given, net)
+        short = np.flatnonzero(net < 0.0)
+        if not len(short):
             break
-        # islands of trades with no surplus of their own win nothing: put them to rest
-        island = ~reached[problem.edge_in] | ~reached[problem.edge_out]
-        stranded += int(loose.sum())
-        taken[island], given[island], usable = 0.0, 0.0, usable & ~island
-        net = _net(solution, taken, given)
-    if np.any(net < 0.0):
-        short = net < -1e-300
-        value = 0.0 if np.any(short) else float(problem.price @ net)
-        stranded += int(short.sum())
-    else:
-        value = float(problem.price @ net)
+        for token in short.tolist():
+            _spend_less(token, *edges, *curves, taken, given, net)
+    stranded = int(np.sum(net < 0.0))
+    value = 0.0 if stranded else float(problem.price @ net)
     return Certificate(solution.bound, value, taken, given, net, fixed, stranded)

@@ -33,7 +33,7 @@ class DualSolution:
     """Prices and what every pool does at them, in the scaled units of ``problem``.
 
     ``w``: ``√(ν/ν₀) - 1`` per token of ``problem``. ``bound`` is the dual value, an upper bound of what any trades can
-    bring, in units of the given prices. ``taken``/``given``/``worth`` per edge; ``net`` is the sum of flows per
+    bring, in units of the given prices. ``taken``/``given``/``worth`` per edge; ``stiffness`` is 0 where an edge is at rest or at the end of a piece; ``net`` is the sum of flows per
     token. ``residual`` is the first-order estimate of the relative gap; ``certify`` gives the true one.
     """
 
@@ -43,6 +43,7 @@ class DualSolution:
     taken: Float64
     given: Float64
     worth: Float64
+    stiffness: Float64
     net: Float64
     special: SpecialPools
     residual: float
@@ -284,7 +285,7 @@ def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float
     if special.any and problem.n_tokens:
         # the special pools remember their last evaluation, which may have been a step that was rejected
         value, gradient = oracle(w)
-    taken, given, worth, _ = oracle.flows(w)
+    taken, given, worth, stiffness = oracle.flows(w)
     bound = value + (special.exact_correction(1.0 + w) if problem.n_tokens else 0.0)
     return DualSolution(
         problem=oracle.problem,
@@ -293,6 +294,7 @@ def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float
         taken=taken,
         given=given,
         worth=worth,
+        stiffness=stiffness,
         net=gradient / (2.0 * (1.0 + w)),
         special=special,
         residual=residual,
