@@ -60,6 +60,8 @@ def activate() -> Path | None:
 
     Without a writable folder kernels are compiled anew in each process, which is slow but right.
     """
+    # SciPy reads it when it is loaded: threads over matrices of a few hundred rows cost more than they bring
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     fingerprint = kernel_fingerprint()
     folder = _base_folder() / fingerprint
     try:

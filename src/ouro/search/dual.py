@@ -15,7 +15,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from ouro.search.arrays import Bool, Float64
-from ouro.search.network import Network, piece_terms, piece_trades, weighted_terms
+from ouro.search.barrier import follow_path
+from ouro.search.network import Network, piece_logs, piece_terms, piece_trades, weighted_terms
 
 _LARGEST_STEP = 2.0
 _BACKTRACKS = 40
@@ -51,19 +52,25 @@ class DualSolution:
 
 
 class Dual:
-    """g(ν) and its derivatives for one network."""
+    """g(ν) and its derivatives for one network, in ``moved`` = log(ν / reference)."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, reference: Float64) -> None:
         self.network = network
+        self.reference = reference
         n = network.n_tokens
+        self._even = piece_logs(network, reference)
         self._curvature = np.zeros((n, n))
         self._nothing = np.zeros((1, 1))
         self._w_values = np.zeros(len(network.w_pool))
         self._w_flows = np.zeros(len(network.w_token))
         self.evaluations = 0
 
-    def terms(self, prices: Float64, with_curvature: bool = False) -> tuple[float, Float64, Float64]:
-        """g, its gradient (the net flow) and, if wanted, its second derivative in log prices without the diagonal."""
+    def prices(self, moved: Float64) -> Float64:
+        """ν."""
+        return self.reference * np.exp(moved)
+
+    def terms(self, moved: Float64, with_curvature: bool = False) -> tuple[float, Float64, Float64]:
+        """g, its gradient by ν (the net flow) and, if wanted, its second derivative by ``moved`` less the diagonal."""
         net = self.network
         flow = np.zeros(net.n_tokens)
         curvature = self._nothing
@@ -72,11 +79,22 @@ class Dual:
             curvature[:] = 0.0
         self.evaluations += 1
         value = piece_terms(
-            prices, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, flow, curvature, with_curvature
+            moved,
+            self.reference,
+            self._even,
+            net.tail,
+            net.head,
+            net.r_in,
+            net.r_out,
+            net.gamma,
+            net.cap,
+            flow,
+            curvature,
+            with_curvature,
         )
         if len(net.w_pool):
             value += weighted_terms(
-                prices,
+                self.prices(moved),
                 net.w_start,
                 net.w_token,
                 net.w_reserve,
@@ -90,14 +108,18 @@ class Dual:
             )
         return value, flow, curvature
 
-    def trades(self, prices: Float64) -> tuple[Float64, Float64, Float64, Float64]:
-        """Per piece what is paid and got, per weighted term the net flow, per pool the value at ``prices``."""
+    def trades(self, moved: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        """Per piece what is paid and got, per weighted term the net flow, per pool its value."""
         net = self.network
         paid, got = np.empty(net.n_pieces), np.empty(net.n_pieces)
-        piece_trades(prices, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got)
+        piece_trades(
+            moved, self._even, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got
+        )
+        prices = self.prices(moved)
         values = np.bincount(net.pool, prices[net.head] * got - prices[net.tail] * paid, net.n_pools)
-        self.terms(prices)
-        values[net.w_pool] += self._w_values
+        if len(net.w_pool):
+            self.terms(moved)
+            values[net.w_pool] += self._w_values
         return paid, got, self._w_flows.copy(), values
 
 
@@ -114,19 +136,27 @@ def solve_dual(
 
     Stops when the relative gap is below ``tolerance``; ``converged`` says whether it did. ``start`` are prices to
     begin with (those of the block before, say). ``quasi_newton_steps`` come before Newton's; by default some where a
-    factorisation costs more than several evaluations.
+    factorisation costs more than several evaluations. Raises ``ValueError`` for senseless values.
     """
-    if quasi_newton_steps is None:
-        quasi_newton_steps = 12 if network.n_tokens > _CHEAP_TOKENS and start is not None else 0
     lower = np.asarray(token_values, dtype=np.float64)
     if lower.shape != (network.n_tokens,) or not np.isfinite(lower).all() or (lower < 0).any():
         raise ValueError("token_values: one finite number of at least 0 for every token is needed")
-    dual = Dual(network)
+    if quasi_newton_steps is None:
+        quasi_newton_steps = 12 if network.n_tokens > _CHEAP_TOKENS and start is not None else 0
     prices = np.maximum(start, lower) if start is not None else first_prices(network, lower)
+    # a token with a value of its own is measured from it, so that its bound is exactly 0
+    dual = Dual(network, np.where(lower > 0, lower, prices))
+    with np.errstate(divide="ignore"):
+        floor = np.where(lower > 0, 0.0, np.log(_FLOOR / dual.reference))
+    moved = np.maximum(np.log(prices / dual.reference), floor)
     if quasi_newton_steps:
-        prices = _quasi_newton(dual, prices, lower, quasi_newton_steps)
-    prices, iterations, converged = _newton(dual, prices, lower, tolerance, max_iterations)
-    return _solution(dual, prices, lower, iterations, converged)
+        moved = _quasi_newton(dual, moved, floor, quasi_newton_steps)
+    began = moved
+    moved, iterations, converged = _newton(dual, moved, lower, floor, tolerance, max_iterations)
+    if not converged and not len(network.w_pool):
+        moved, more, converged = _by_path(dual, began, moved, lower, floor, tolerance, max_iterations)
+        iterations += more
+    return _solution(dual, moved, lower, iterations, converged)
 
 
 def first_prices(network: Network, token_values: Float64) -> Float64:
@@ -155,14 +185,14 @@ def first_prices(network: Network, token_values: Float64) -> Float64:
     return np.maximum(np.where(finite, prices, 1.0 if not (prices > 0).any() else _FLOOR), token_values)
 
 
-def _quasi_newton(dual: Dual, prices: Float64, lower: Float64, steps: int) -> Float64:
-    scale = prices.copy()
+def _quasi_newton(dual: Dual, moved: Float64, floor: Float64, steps: int) -> Float64:
+    scale = dual.prices(moved)
 
     def at(relative: Float64) -> tuple[float, Float64]:
-        value, flow, _ = dual.terms(relative * scale)
+        value, flow, _ = dual.terms(moved + np.log(relative))
         return value, flow * scale
 
-    bounds = np.column_stack((np.maximum(lower / scale, 1e-9), np.full(len(scale), np.inf)))
+    bounds = np.column_stack((np.maximum(np.exp(floor - moved), 1e-9), np.full(len(scale), np.inf)))
     found = minimize(
         at,
         np.ones(len(scale)),
@@ -171,7 +201,36 @@ def _quasi_newton(dual: Dual, prices: Float64, lower: Float64, steps: int) -> Fl
         bounds=bounds,
         options={"maxiter": steps, "ftol": 1e-13, "gtol": 0.0, "maxcor": 8},
     )
-    return np.maximum(found.x * scale, lower)
+    return np.maximum(moved + np.log(found.x), floor)
+
+
+def _by_path(
+    dual: Dual,
+    began: Float64,
+    reached: Float64,
+    lower: Float64,
+    floor: Float64,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[Float64, int, bool]:
+    """Where Newton got stuck on kinks: along the interior path from the beginning, then Newton again; the better."""
+    value, flow, _ = dual.terms(began)
+    size = max(_complementarity(dual.prices(began), lower, flow), value)
+    here, flow, _ = dual.terms(reached)
+    pieces = 2 * dual.network.n_pieces + dual.network.n_tokens
+    last = min(tolerance, 1e-10) * max(here, _FLOOR) / pieces
+    has_value = (lower > 0).astype(np.float64)
+    inner = follow_path(dual.network, dual.reference, began, has_value, max(size / pieces, last), last)
+    polished, more, converged = _newton(dual, np.maximum(inner, floor), lower, floor, tolerance, max_iterations)
+    if converged:
+        return polished, more, True
+    candidates = [reached, np.maximum(inner, floor), polished]
+
+    def error(moved: Float64) -> float:
+        value, flow, _ = dual.terms(moved)
+        return _complementarity(dual.prices(moved), lower, flow) / max(value, _FLOOR)
+
+    return min(candidates, key=error), more, False
 
 
 def _complementarity(prices: Float64, lower: Float64, flow: Float64) -> float:
@@ -180,28 +239,30 @@ def _complementarity(prices: Float64, lower: Float64, flow: Float64) -> float:
 
 
 def _newton(
-    dual: Dual, prices: Float64, lower: Float64, tolerance: float, max_iterations: int
+    dual: Dual, moved: Float64, lower: Float64, floor: Float64, tolerance: float, max_iterations: int
 ) -> tuple[Float64, int, bool]:
-    value, flow, curvature = dual.terms(prices, True)
+    value, flow, curvature = dual.terms(moved, True)
+    prices = dual.prices(moved)
     error = _complementarity(prices, lower, flow)
-    best, best_error = prices, error
+    best, best_error, best_value = moved, error, value
+    iteration = 0
     for iteration in range(max_iterations):
-        if error <= tolerance * max(value, _FLOOR):
-            return prices, iteration, True
-        free = (prices > lower) | (flow < 0)
+        if best_error <= tolerance * max(best_value, _FLOOR):
+            break
+        free = (moved > floor) | (flow < 0)
         free &= (np.diagonal(curvature) > 0) | (flow != 0)
         if not free.any():
-            return prices, iteration, error <= tolerance * max(value, _FLOOR)
+            break
         step = _step(curvature, prices * flow, free)
-        taken = _line_search(dual, prices, lower, value, flow, error, step)
+        taken = _line_search(dual, moved, floor, prices * flow, step)
         if taken is None:
             break
-        prices, value, flow, curvature = taken
+        moved, value, flow, curvature = taken
+        prices = dual.prices(moved)
         error = _complementarity(prices, lower, flow)
         if error < best_error:
-            best, best_error = prices, error
-    value, _, _ = dual.terms(best)
-    return best, max_iterations, best_error <= tolerance * max(value, _FLOOR)
+            best, best_error, best_value = moved, error, value
+    return best, iteration, best_error <= tolerance * max(best_value, _FLOOR)
 
 
 def _step(curvature: Float64, gradient: Float64, free: Bool) -> Float64:
@@ -219,29 +280,42 @@ def _step(curvature: Float64, gradient: Float64, free: Bool) -> Float64:
     except LinAlgError:
         np.fill_diagonal(matrix, 1.0 + 1e-6)
         step[rows] = np.linalg.solve(matrix, right) * scale
-    return np.clip(np.nan_to_num(step), -_LARGEST_STEP, _LARGEST_STEP)
+    step = np.nan_to_num(step)
+    clipped = np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+    if gradient @ clipped >= 0.5 * (gradient @ step) / max(1.0, np.abs(step).max() / _LARGEST_STEP):
+        # cut token by token it isn't a descent worth the name: keep the direction
+        return step / max(1.0, np.abs(step).max() / _LARGEST_STEP)
+    return clipped
 
 
 def _line_search(
-    dual: Dual, prices: Float64, lower: Float64, value: float, flow: Float64, error: float, step: Float64
+    dual: Dual, moved: Float64, floor: Float64, gradient: Float64, step: Float64
 ) -> tuple[Float64, float, Float64, Float64] | None:
-    size = 1.0
+    """The longest tried step at whose end the dual doesn't rise steeply again.
+
+    The slope at the end says more than the value: near the optimum the value's last digits no longer tell.
+    """
+    low, high, size = 0.0, np.inf, 1.0
     for _ in range(_BACKTRACKS):
-        trial = np.maximum(prices * np.exp(size * step), np.maximum(lower, _FLOOR))
-        wanted = float(flow @ (trial - prices))
-        trial_value, trial_flow, curvature = dual.terms(trial, True)
-        if trial_value <= value + 1e-4 * min(wanted, 0.0):
-            return trial, trial_value, trial_flow, curvature
-        # so near that the value's last digits no longer tell: the flows do
-        if abs(wanted) <= 1e-11 * value and _complementarity(trial, lower, trial_flow) < error:
-            return trial, trial_value, trial_flow, curvature
-        size *= 0.5
+        trial = np.maximum(moved + size * step, floor)
+        change = trial - moved
+        before = float(gradient @ change)
+        if before >= 0.0:
+            return None
+        value, flow, curvature = dual.terms(trial, True)
+        after = float((dual.prices(trial) * flow) @ change)
+        if after <= 0.5 * abs(before):
+            return trial, value, flow, curvature
+        high = size
+        # where the slope would vanish between the ends, were it straight
+        size = low + (high - low) * min(0.9, max(0.1, before / (before - after)))
     return None
 
 
-def _solution(dual: Dual, prices: Float64, lower: Float64, iterations: int, converged: bool) -> DualSolution:
-    bound, flow, _ = dual.terms(prices)
-    paid, got, weighted_flow, values = dual.trades(prices)
+def _solution(dual: Dual, moved: Float64, lower: Float64, iterations: int, converged: bool) -> DualSolution:
+    bound, flow, _ = dual.terms(moved)
+    paid, got, weighted_flow, values = dual.trades(moved)
+    prices = np.maximum(dual.prices(moved), lower)
     short = np.minimum(flow, 0.0)
     return DualSolution(
         prices=prices,

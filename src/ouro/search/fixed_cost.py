@@ -85,7 +85,7 @@ class _Search:
             assert self.solution is not None
             before = self.net
             prices, kept = self.solution.prices, self.kept
-            at_all = every.trades(prices)[3]
+            at_all = every.trades(np.log(prices / every.reference))[3]
             inside = np.flatnonzero(kept)
             inside = inside[np.argsort(at_all[inside], kind="stable")]
             outside = np.flatnonzero(~kept & (at_all > 0.5 * self._cost))
@@ -106,14 +106,14 @@ class _Search:
 
 def lagrangian_bound(network: Network, values: Float64, cost: float, start: Float64) -> float:
     """The smallest Σ (arb_i(ν) - cost)⁺ that was met: smoothed ever less, solved by L-BFGS-B from ``start``."""
-    dual = Dual(network)
-    best = [np.inf]
     scale = np.maximum(start, values)
+    dual = Dual(network, scale)
+    best = [np.inf]
     sizes = np.diff(network.w_start)
 
     def at(relative: Float64, width: float) -> tuple[float, Float64]:
         prices = relative * scale
-        paid, got, weighted, gains = dual.trades(prices)
+        paid, got, weighted, gains = dual.trades(np.log(relative))
         excess = gains - cost
         best[0] = min(best[0], float(np.maximum(excess, 0.0).sum()))
         share = np.clip(excess / (2.0 * width) + 0.5, 0.0, 1.0)
@@ -157,7 +157,7 @@ def choose_pools(
     search.look(every.pool_values > 0.0, every.prices)
     if cost_per_pool > 0.0:
         search.prune(every)
-        search.improve(Dual(network), search_solves)
+        search.improve(Dual(network, every.prices), search_solves)
         assert search.solution is not None
         bound = min(
             lagrangian_bound(network, values, cost_per_pool, prices)
@@ -172,4 +172,6 @@ def choose_pools(
         return ChosenPools(
             nothing, solve_dual(network.only(nothing), values, start=every.prices), 0.0, bound, search.solves
         )
-    return ChosenPools(search.kept, search.solution, search.net, bound, search.solves)
+    solution = solve_dual(network.only(search.kept), values, start=search.solution.prices, tolerance=tolerance)
+    net = solution.value - cost_per_pool * int(search.kept.sum())
+    return ChosenPools(search.kept, solution, net, bound, search.solves)

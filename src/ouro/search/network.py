@@ -153,9 +153,17 @@ def network_of(
     )
 
 
+def piece_logs(network: Network, reference: Float64) -> Float64:
+    """``log(γ·r_out·ν_head / (r_in·ν_tail))`` of each piece at reference prices: how far above even it starts."""
+    rate = network.gamma * (network.r_out / network.r_in)
+    return np.log(rate * (reference[network.head] / reference[network.tail]))
+
+
 @njit(cache=True, nogil=True)
 def piece_terms(
-    prices: Float64,
+    moved: Float64,
+    reference: Float64,
+    even: Float64,
     tail: Int32,
     head: Int32,
     r_in: Float64,
@@ -166,35 +174,45 @@ def piece_terms(
     curvature: Float64,
     with_curvature: bool,
 ) -> float:
-    """Sum of the pieces' arbitrage; adds their net flows to ``flow`` and their Laplacians to ``curvature``."""
+    """Sum of the pieces' arbitrage; adds their net flows to ``flow`` and their Laplacians to ``curvature``.
+
+    Prices are ``reference·exp(moved)`` and ``even`` is ``piece_logs``: pools are thousands of times deeper than what
+    is traded, so everything is computed from the small logarithm above even, never as a difference of large numbers.
+    With e = exp(even + moved_head - moved_tail) - 1 and s = √(1 + e): x = r_in/γ·(s - 1), y = r_out·(s - 1)/s and
+    the arbitrage is ν_in·r_in/γ·(s - 1)²; at a cap z = γ·cap/r_in it is ν_in·r_in/γ·z·(e - z)/(1 + z).
+    """
     value = 0.0
     for k in range(tail.shape[0]):
         i, j = tail[k], head[k]
-        a, b = prices[i], prices[j]
-        if not (b * gamma[k] * r_out[k] > a * r_in[k]):
+        above = even[k] + (moved[j] - moved[i])
+        if not above > 0.0:
             continue
-        root = math.sqrt(r_in[k] * b / (gamma[k] * a) * r_out[k])
-        x = root - r_in[k] / gamma[k]
-        if x >= cap[k]:
-            x = cap[k]
-            y = gamma[k] * x * r_out[k] / (r_in[k] + gamma[k] * x)
-        else:
-            y = r_out[k] - r_in[k] * r_out[k] / (gamma[k] * root)
-            if with_curvature:
-                weight = 0.5 * a * root
-                curvature[i, i] += weight
-                curvature[j, j] += weight
-                curvature[i, j] -= weight
-                curvature[j, i] -= weight
-        value += b * y - a * x
-        flow[i] -= x
-        flow[j] += y
+        excess = math.expm1(above)
+        rise = excess / (1.0 + math.sqrt(1.0 + excess))
+        depth = r_in[k] / gamma[k]
+        worth = reference[i] * math.exp(moved[i]) * depth
+        if cap[k] <= depth * rise:
+            top = cap[k] / depth
+            flow[i] -= cap[k]
+            flow[j] += r_out[k] * top / (1.0 + top)
+            value += worth * top * (excess - top) / (1.0 + top)
+            continue
+        flow[i] -= depth * rise
+        flow[j] += r_out[k] * rise / (1.0 + rise)
+        value += worth * rise * rise
+        if with_curvature:
+            weight = 0.5 * worth * (1.0 + rise)
+            curvature[i, i] += weight
+            curvature[j, j] += weight
+            curvature[i, j] -= weight
+            curvature[j, i] -= weight
     return value
 
 
 @njit(cache=True, nogil=True)
 def piece_trades(
-    prices: Float64,
+    moved: Float64,
+    even: Float64,
     tail: Int32,
     head: Int32,
     r_in: Float64,
@@ -204,15 +222,16 @@ def piece_trades(
     paid: Float64,
     got: Float64,
 ) -> None:
-    """What each piece takes and gives at ``prices``."""
+    """What each piece takes and gives; arguments as in ``piece_terms``."""
     for k in range(tail.shape[0]):
-        a, b = prices[tail[k]], prices[head[k]]
         paid[k] = 0.0
         got[k] = 0.0
-        if b * gamma[k] * r_out[k] > a * r_in[k]:
-            x = math.sqrt(r_in[k] * b / (gamma[k] * a) * r_out[k]) - r_in[k] / gamma[k]
-            paid[k] = min(max(x, 0.0), cap[k])
-            got[k] = gamma[k] * paid[k] * r_out[k] / (r_in[k] + gamma[k] * paid[k])
+        above = even[k] + (moved[head[k]] - moved[tail[k]])
+        if above > 0.0:
+            excess = math.expm1(above)
+            depth = r_in[k] / gamma[k]
+            paid[k] = min(depth * excess / (1.0 + math.sqrt(1.0 + excess)), cap[k])
+            got[k] = r_out[k] * paid[k] / (depth + paid[k])
 
 
 @njit(cache=True, nogil=True)

@@ -21,8 +21,9 @@ from ouro.search.convex.scale import with_edges
 from ouro.strategies.netted import Flow, NettedPlan, plan_netted, verify_plan
 from ouro.types import Address, BlockContext, Hash
 
-GAS_PER_POOL = 75_000
-"""What a touched pool adds to a batch's gas: between a pair's and a concentrated pool's usual swap."""
+GAS_PER_POOL = 60_000
+GAS_BY_FAMILY: Mapping[str, int] = {"uniswap_v2": 62_000, "uniswap_v3": 85_000}
+"""What a touched pool adds to a batch's gas at least, so that the bound stays a bound; exact quotes say the rest."""
 
 BASE_GAS = 21_000
 _GOOD_ENOUGH = 0.9995
@@ -108,10 +109,14 @@ class NetworkStrategy:
         prices = np.zeros(network.n_tokens)
         prices[profit_id] = 1.0
         start = self._prices if self._prices is not None and len(self._prices) == len(prices) else None
-        cost = gas_price_wei * GAS_PER_POOL / unit_value
-        if cost > 0.0:
+        if gas_price_wei > 0.0:
             choice = choose_pools(
-                network, prices, cost, start=start, good_enough=_GOOD_ENOUGH, max_solves=_MAX_SOLVES
+                network,
+                prices,
+                self._gas_per_pool() * (gas_price_wei / unit_value),
+                start=start,
+                good_enough=_GOOD_ENOUGH,
+                max_solves=_MAX_SOLVES,
             )
             solution, bound = choice.solution, choice.bound
         else:
@@ -132,6 +137,11 @@ class NetworkStrategy:
             if plan.profit_wei * unit_value <= gas_price_wei * (BASE_GAS + plan.gas_units):
                 plan = None
         return Batch(plan, bound - gas_price_wei * BASE_GAS / unit_value, certify(solution).gap, excluded)
+
+    def _gas_per_pool(self) -> npt.NDArray[np.float64]:
+        family_of = self._market.family_of
+        gas = [GAS_BY_FAMILY.get(family_of(pool).name, GAS_PER_POOL) for pool in self._market.addresses]
+        return np.array(gas, dtype=np.float64)
 
     def _flows(self, solution: DualSolution) -> list[Flow]:
         problem, arrays = solution.problem, self._market.arrays
