@@ -381,7 +381,9 @@ def verify_plan(
         except QuoteError as error:
             raise PlanError(f"trade {at}: pool {trade.pool} refuses: {error}") from error
         if quote.amount_out_wei != trade.amount_out_wei:
-            raise PlanError(f"trade {at}: pool {trade.pool} gives {quote.amount_out_wei}, not {trade.amount_out_wei}")
+            raise PlanError(
+                f"trade {at}: pool {trade.pool} gives {quote.amount_out_wei}, not {trade.amount_out_wei}"
+            )
         balance[trade.token_out] = balance.get(trade.token_out, 0) + trade.amount_out_wei
         if trade.deferred:
             owed.append(trade)

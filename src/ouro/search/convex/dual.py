@@ -265,7 +265,9 @@ def _minimise(oracle: _Oracle, w: Float64, tolerance: float, warm: bool) -> tupl
     return w, value, gradient, steps
 
 
-def solve_scaled(problem: Scaled, start: Float64 | None = None, tolerance: float = DEFAULT_TOLERANCE) -> DualSolution:
+def solve_scaled(
+    problem: Scaled, start: Float64 | None = None, tolerance: float = DEFAULT_TOLERANCE
+) -> DualSolution:
     """Solve a scaled problem from ``w = start`` (default: the reference prices).
 
     Where rounding of the prices themselves is in the way, the problem is recentred at the prices found and finished.

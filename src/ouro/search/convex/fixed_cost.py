@@ -80,7 +80,9 @@ class _Chooser:
         solution = solve_scaled(with_edges(self.problem, pools[self.edge_slot]), start, tolerance=1e-10)
         slots = self.edge_slot[pools[self.edge_slot]]
         active = np.bincount(slots, solution.taken, self.n) > 0.0
-        return _Found(active, solution.bound - float(self.cost[active].sum()), solution, solution.start_for(self.problem))
+        return _Found(
+            active, solution.bound - float(self.cost[active].sum()), solution, solution.start_for(self.problem)
+        )
 
     def bound(self, w: Float64) -> tuple[float, Float64, Float64]:
         """The Lagrangian bound, its prices, and the share of each pool in its (fractional) solution."""

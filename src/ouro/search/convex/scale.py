@@ -97,9 +97,7 @@ def _special_links(network: Network) -> tuple[Int32, Int32, Float64, Float64, Bo
     )
 
 
-def scaled(
-    network: Network, prices: Float64 | Sequence[float], reference: Float64 | None = None
-) -> Scaled:
+def scaled(network: Network, prices: Float64 | Sequence[float], reference: Float64 | None = None) -> Scaled:
     """The part of ``network`` that can matter at ``prices`` (0: no price), scaled.
 
     ``reference`` are prices to scale by, those of the block before, say; entries that aren't positive are spread.
@@ -132,9 +130,7 @@ def scaled(
     return _assemble(network, price, known, used, ids)
 
 
-def _alive_edges(
-    network: Network, price: Float64, special: tuple[Int32, Int32, Float64, Float64, Bool]
-) -> Bool:
+def _alive_edges(network: Network, price: Float64, special: tuple[Int32, Int32, Float64, Float64, Bool]) -> Bool:
     edge_in, edge_out = network.edge_in, network.edge_out
     # both directions of a pool are one link
     twin = np.zeros(network.n_edges, dtype=np.bool_)
@@ -182,16 +178,14 @@ def _assemble(network: Network, price: Float64, known: Float64, used: Bool, ids:
         lead=a - b,
         cap_x=cap_x,
         cap_y=r_out * value_out * full,
-        weighted=tuple(_weighted(pool, known, compact) for pool in network.weighted if used[list(pool.tokens)].all()),
+        weighted=tuple(
+            _weighted(pool, known, compact) for pool in network.weighted if used[list(pool.tokens)].all()
+        ),
         linear=tuple(
-            _linear(edge, known, compact)
-            for edge in network.linear
-            if used[edge.token_in] and used[edge.token_out]
+            _linear(edge, known, compact) for edge in network.linear if used[edge.token_in] and used[edge.token_out]
         ),
         curves=tuple(
-            _curve(edge, known, compact)
-            for edge in network.curves
-            if used[edge.token_in] and used[edge.token_out]
+            _curve(edge, known, compact) for edge in network.curves if used[edge.token_in] and used[edge.token_out]
         ),
     )
 

@@ -144,9 +144,7 @@ class SpecialPools:
                     _add_outer(slot, hessian, i, o, -s[i], curve.slope(taken) * s[o], factor)
 
 
-def _add_outer(
-    slot: Int64, hessian: Float64, i: int, o: int, at_in: float, at_out: float, factor: float
-) -> None:
+def _add_outer(slot: Int64, hessian: Float64, i: int, o: int, at_in: float, at_out: float, factor: float) -> None:
     row, column = int(slot[i]), int(slot[o])
     if row >= 0:
         hessian[row, row] += factor * at_in * at_in
@@ -169,7 +167,11 @@ def curve_optimum(curve: CurveEdge, price: float) -> float:
     x = 0.5 * high
     side = 0
     for step in range(_CURVE_STEPS):
-        x = (low * at_high - high * at_low) / (at_high - at_low) if step % 4 and at_high != at_low else 0.5 * (low + high)
+        x = (
+            (low * at_high - high * at_low) / (at_high - at_low)
+            if step % 4 and at_high != at_low
+            else 0.5 * (low + high)
+        )
         if not low < x < high:
             x = 0.5 * (low + high)
         here = _log_ratio(curve.slope(x), price)
