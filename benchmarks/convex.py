@@ -1,7 +1,9 @@
-"""The whole-network optimum, measured: ``OURO_DATA=<data folder> python -m benchmarks.convex [--json FILE] [--quick]``.
+"""The whole-network optimum, measured: ``OURO_DATA=<data folder> python -m benchmarks.convex [--json FILE]
+[--quick]``.
 
-One process, one thread (``OPENBLAS_NUM_THREADS=1`` is set here). Every time is given twice: by the wall, and as time of
-the processor, which doesn't count what else runs on the machine. Gaps are those of the certificate, a feasible flow.
+One process, one thread (``OPENBLAS_NUM_THREADS=1`` is set here). Every time is given twice: by the wall, and as
+time of the processor, which doesn't count what else runs on the machine. Gaps are those of the certificate, a
+feasible flow.
 """
 
 import argparse
@@ -105,7 +107,8 @@ def scaling(sizes: tuple[int, ...], repeats: int) -> list[Row]:
     for factor in (1, 2, 4):
         points = [(row["m"], row["cpu_median_ms"]) for row in rows if row["f"] == factor]
         if len(points) > 1:
-            slope = np.polyfit(*np.log(np.array(points)).T, 1)[0]
+            size, cost = np.log(np.array(points)).T
+            slope = float(np.polyfit(size, cost, 1)[0])
             say(f"exponent of time in m, f={factor}", f"{slope:.2f}")
     return rows
 

@@ -18,6 +18,7 @@ from ouro.types import Address, BlockContext, Hash
 
 _MAX_ROUNDS = 1_000
 _PATIENCE = 12
+_OPENINGS = 24
 
 
 class PlanError(ValueError):
@@ -199,12 +200,13 @@ class _Batch:
 def _give_way(batch: _Batch, token: Address, left: int, context: BlockContext) -> _Leg | None:
     """Let another trade of ``token`` do less, so that nothing is left of it; returns it, or None where none can."""
     for leg in sorted(batch.legs, key=lambda leg: (-leg.flow.weight, leg.flow.pool)):
-        if left < 0 and leg.flow.token_in == token and leg.amount_in + left > 0:
-            if leg.quote(leg.amount_in + left, context):
-                return leg
-        elif left > 0 and leg.flow.token_out == token and leg.amount_out - left > 0:
-            if leg.quote_at_least(leg.amount_out - left, context):
-                return leg
+        if left < 0:
+            gives_way = leg.flow.token_in == token and leg.quote(leg.amount_in + left, context)
+        else:
+            rest = leg.amount_out - left
+            gives_way = leg.flow.token_out == token and rest > 0 and leg.quote_at_least(rest, context)
+        if gives_way:
+            return leg
     return None
 
 
@@ -243,7 +245,7 @@ def _weakest(batch: _Batch, token: Address, settling: _Leg | None = None) -> _Le
 
 
 def _settle(batch: _Batch, context: BlockContext) -> bool:
-    """Pass over the batch until no token is short, dropping trades where that does not end; False where it fails."""
+    """Pass over the batch until no token is short, dropping trades where it doesn't end; False where it fails."""
     passes = 0
     for _ in range(_MAX_ROUNDS):
         _drop_dead_ends(batch)
@@ -311,48 +313,64 @@ def _drop_dead_ends(batch: _Batch) -> None:
 
 
 def _ordered(batch: _Batch, net: Mapping[Address, int]) -> tuple[NettedTrade, ...]:
-    """Execution order with few callbacks: run what can be paid, else open the trade that brings what is missing."""
+    """Execution order with few callbacks: run what can be paid; else open the trade that lets most others run."""
     balance = dict.fromkeys(net, 0)
     waiting = sorted(batch.legs, key=lambda leg: (-leg.flow.weight, leg.flow.pool))
     trades: list[NettedTrade] = []
     while waiting:
-        ready = next((leg for leg in waiting if balance[leg.flow.token_in] >= leg.amount_in), None)
-        leg = ready if ready is not None else _to_open(waiting, batch.profit_token)
-        waiting.remove(leg)
-        flow = leg.flow
-        if ready is not None:
-            balance[flow.token_in] -= leg.amount_in
-        balance[flow.token_out] += leg.amount_out
-        trades.append(
-            NettedTrade(
-                flow.pool,
-                flow.family.name,
-                flow.token_in,
-                flow.token_out,
-                flow.i,
-                flow.j,
-                leg.amount_in,
-                leg.amount_out,
-                leg.gas,
-                ready is None,
-            )
-        )
+        opened = _to_open(waiting, balance, batch.profit_token)
+        waiting.remove(opened)
+        balance[opened.flow.token_out] += opened.amount_out
+        trades.append(_trade(opened, deferred=True))
+        for leg in _run_ready(waiting, balance):
+            waiting.remove(leg)
+            trades.append(_trade(leg, deferred=False))
     return tuple(trades)
 
 
-def _to_open(waiting: Sequence[_Leg], profit_token: Address) -> _Leg:
-    """Prefer a trade that brings the profit token, else the one whose token most waiting trades spend."""
-    spending: dict[Address, float] = {}
-    for leg in waiting:
-        spending[leg.flow.token_in] = spending.get(leg.flow.token_in, 0.0) + leg.flow.weight
-    return max(
-        waiting,
-        key=lambda leg: (
-            leg.flow.token_out == profit_token,
-            spending.get(leg.flow.token_out, 0.0),
-            leg.flow.weight,
-            leg.flow.pool,
-        ),
+def _run_ready(waiting: Sequence[_Leg], balance: dict[Address, int]) -> list[_Leg]:
+    """The trades that can be paid from ``balance`` and from what they bring, in order; moves the balance."""
+    ran: list[_Leg] = []
+    left = list(waiting)
+    while True:
+        blocked: list[_Leg] = []
+        for leg in left:
+            if balance[leg.flow.token_in] >= leg.amount_in:
+                balance[leg.flow.token_in] -= leg.amount_in
+                balance[leg.flow.token_out] += leg.amount_out
+                ran.append(leg)
+            else:
+                blocked.append(leg)
+        if len(blocked) == len(left):
+            return ran
+        left = blocked
+
+
+def _to_open(waiting: Sequence[_Leg], balance: Mapping[Address, int], profit_token: Address) -> _Leg:
+    """The trade after which most others can run; of equals one that brings the profit token, then the heaviest."""
+
+    def merit(leg: _Leg) -> tuple[int, bool, float, Address]:
+        there = dict(balance)
+        there[leg.flow.token_out] += leg.amount_out
+        runs = len(_run_ready([other for other in waiting if other is not leg], there))
+        return runs, leg.flow.token_out == profit_token, leg.flow.weight, leg.flow.pool
+
+    return max(waiting[:_OPENINGS], key=merit)
+
+
+def _trade(leg: _Leg, *, deferred: bool) -> NettedTrade:
+    flow = leg.flow
+    return NettedTrade(
+        flow.pool,
+        flow.family.name,
+        flow.token_in,
+        flow.token_out,
+        flow.i,
+        flow.j,
+        leg.amount_in,
+        leg.amount_out,
+        leg.gas,
+        deferred,
     )
 
 
@@ -364,7 +382,8 @@ def verify_plan(
 ) -> dict[Address, int]:
     """Replay the batch with exact quotes and the rules of payment; returns what is left per token.
 
-    Raises PlanError where an amount differs, a pool is used twice, a payment isn't covered, or the books don't agree.
+    Raises PlanError where an amount differs, a pool is used twice, a payment isn't covered, or the books don't
+    agree.
     """
     balance: dict[Address, int] = {plan.profit_token: 0}
     owed: list[NettedTrade] = []

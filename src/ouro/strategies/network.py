@@ -23,7 +23,7 @@ from ouro.types import Address, BlockContext, Hash
 
 GAS_PER_POOL = 60_000
 GAS_BY_FAMILY: Mapping[str, int] = {"uniswap_v2": 62_000, "uniswap_v3": 85_000}
-"""What a touched pool adds to a batch's gas at least, so that the bound stays a bound; exact quotes say the rest."""
+"""What a touched pool adds to a batch's gas at least, so that the bound stays one; exact quotes say the rest."""
 
 BASE_GAS = 21_000
 _GOOD_ENOUGH = 0.9995
@@ -58,8 +58,8 @@ class NetworkView(Protocol):
 class Batch:
     """The block's batch: ``plan`` is None where nothing pays.
 
-    ``bound_wei`` is what no trades over these pools can exceed, after gas, in the profit token; ``gap`` the relative
-    duality gap of the float optimum over the chosen pools; ``excluded`` why pools were left out.
+    ``bound_wei`` is what no trades over these pools can exceed, after gas, in the profit token; ``gap`` the
+    relative duality gap of the float optimum over the chosen pools; ``excluded`` why pools were left out.
     """
 
     plan: NettedPlan | None

@@ -122,7 +122,7 @@ def _pack(
     )
     if result.x is None:
         return greedy, False
-    picked = [cluster[k] for k in np.flatnonzero(result.x > 0.5)]
+    picked = [cluster[k] for k in np.flatnonzero(result.x > 0.5).tolist()]
     if not _disjoint(picked, pools) or sum(values[k] for k in picked) < sum(values[k] for k in greedy):
         return greedy, False
     return picked, bool(result.status == 0)

@@ -21,8 +21,8 @@ class Certificate:
     """``bound`` (dual) and ``value`` (primal) in units of the prices; nothing can beat ``bound``.
 
     ``taken``/``given`` per edge and ``net`` per token in scaled units, ``net >= 0``. ``gap`` is
-    ``(bound - value)/bound``. ``fixed`` corrections were made; ``stranded`` tokens could not be made whole, which leaves
-    the value at 0: nothing is proven then.
+    ``(bound - value)/bound``. ``fixed`` corrections were made; ``stranded`` tokens could not be made whole, which
+    leaves the value at 0: nothing is proven then.
     """
 
     bound: float
@@ -64,7 +64,7 @@ def _taken(edge: int, given: float, start: Int64, a: Float64, b: Float64, cap_x:
     left = given
     for piece in range(start[edge], start[edge + 1]):
         whole = a[piece] * a[piece]
-        if (cap_x[piece] == np.inf and left < whole) or left <= cap_y[piece] and cap_x[piece] < np.inf:
+        if (cap_x[piece] == np.inf and left < whole) or (left <= cap_y[piece] and cap_x[piece] < np.inf):
             return total + b[piece] * b[piece] * left / (whole - left)
         if cap_x[piece] == np.inf:
             return np.nan
@@ -131,18 +131,18 @@ def _settle(
     given: Float64,
     net: Float64,
 ) -> int:
-    """Bring every token's net flow to zero (or leave a surplus that may be kept), leaves first; returns how many."""
+    """Bring every token's net flow to zero (or leave what may be kept), leaves first; returns how many."""
     fixed = 0
     for at in range(order.size - 1, -1, -1):
         token = order[at]
-        edge = parent[token]
+        edge = int(parent[token])
         if edge < 0 or net[token] == 0.0 or (net[token] > 0.0 and may_keep[token]):
             continue
         if edge_out[edge] == token:
-            y = given[edge] - net[token]
+            y = float(given[edge] - net[token])
             x = _taken(edge, y, start, a, b, cap_x, cap_y) if y >= 0.0 else np.nan
         else:
-            x = taken[edge] + net[token]
+            x = float(taken[edge] + net[token])
             y = _given(edge, x, start, a, b, cap_x, cap_y) if x >= 0.0 else np.nan
         if not (0.0 <= x < np.inf and 0.0 <= y < np.inf):
             continue
@@ -188,7 +188,9 @@ def _spend_less(
 def _net(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
     problem, special = solution.problem, solution.special
     n = problem.n_tokens
-    net = np.bincount(problem.edge_out, given, n) - np.bincount(problem.edge_in, taken, n)
+    net = np.zeros(n)
+    net += np.bincount(problem.edge_out, given, n)
+    net -= np.bincount(problem.edge_in, taken, n)
     np.add.at(net, special.weighted_tokens, special.weighted_flows)
     np.add.at(net, special.linear_out, special.linear_given)
     np.add.at(net, special.linear_in, -special.linear_taken)

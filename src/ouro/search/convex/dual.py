@@ -1,7 +1,7 @@
 """The dual solver: L-BFGS-B to get near, projected Newton to finish.
 
-In ``s = √ν`` the dual of constant-product pools is piecewise quadratic, so Newton's method on the right active set ends
-in a few steps at rounding error. Where pieces are capped the Hessian ``4S·∇²·S + 2·diag(flow)`` can be
+In ``s = √ν`` the dual of constant-product pools is piecewise quadratic, so Newton's method on the right active set
+ends in a few steps at rounding error. Where pieces are capped the Hessian ``4S·∇²·S + 2·diag(flow)`` can be
 indefinite away from the optimum; the flows' negative part is dropped then, which leaves a sum of springs.
 """
 
@@ -32,9 +32,10 @@ _MAX_RATIO = 8.0
 class DualSolution:
     """Prices and what every pool does at them, in the scaled units of ``problem``.
 
-    ``w``: ``√(ν/ν₀) - 1`` per token of ``problem``. ``bound`` is the dual value, an upper bound of what any trades can
-    bring, in units of the given prices. ``taken``/``given``/``worth`` per edge; ``stiffness`` is 0 where an edge is at rest or at the end of a piece; ``net`` is the sum of flows per
-    token. ``residual`` is the first-order estimate of the relative gap; ``certify`` gives the true one.
+    ``w``: ``√(ν/ν₀) - 1`` per token of ``problem``. ``bound`` is the dual value, an upper bound of what any trades
+    can bring, in units of the given prices. ``taken``/``given``/``worth`` per edge; ``stiffness`` is 0 where an
+    edge is at rest or at the end of a piece; ``net`` is the sum of flows per token. ``residual`` is the first-order
+    estimate of the relative gap; ``certify`` gives the true one.
     """
 
     problem: Scaled
@@ -75,7 +76,7 @@ class _Oracle:
     def __call__(self, w: Float64) -> tuple[float, Float64]:
         self.evaluations += 1
         gradient = np.zeros(self.problem.n_tokens)
-        value = value_gradient(w, *self._pieces, gradient)
+        value = value_gradient(w, *self._pieces, gradient)  # pyright: ignore[reportCallIssue]
         if self.special.any:
             value += self.special.value_gradient(1.0 + w, gradient)
         return value, gradient
@@ -89,7 +90,7 @@ class _Oracle:
     def flows(self, w: Float64) -> tuple[Float64, Float64, Float64, Float64]:
         n_edges = len(self.problem.edge_ids)
         out = (np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges), np.zeros(n_edges))
-        edge_flows(w, *self._pieces, *out)
+        edge_flows(w, *self._pieces, *out)  # pyright: ignore[reportCallIssue]
         return out
 
 
@@ -173,7 +174,8 @@ def _sparse_step(
     active = np.flatnonzero(stiffness)
     i, o, stiff = problem.edge_in[active], problem.edge_out[active], stiffness[active]
     row, column = slot[o], slot[i]
-    own = np.bincount(row[row >= 0], (stiff * s[i] / s[o])[row >= 0], len(diagonal))
+    own = np.zeros(len(diagonal))
+    own += np.bincount(row[row >= 0], (stiff * s[i] / s[o])[row >= 0], len(diagonal))
     own += np.bincount(column[column >= 0], (stiff * s[o] / s[i])[column >= 0], len(diagonal))
     both = (row >= 0) & (column >= 0)
     row, column, stiff = row[both], column[both], stiff[both]
@@ -270,7 +272,8 @@ def solve_scaled(
 ) -> DualSolution:
     """Solve a scaled problem from ``w = start`` (default: the reference prices).
 
-    Where rounding of the prices themselves is in the way, the problem is recentred at the prices found and finished.
+    Where rounding of the prices themselves is in the way, the problem is recentred at the prices found and
+    finished.
     """
     special = SpecialPools(problem)
     oracle = _Oracle(problem, special)

@@ -1,8 +1,8 @@
 """The optimum when every touched pool costs something (gas): a set of pools to choose, and a bound to judge it by.
 
 ``max over sets S of V(S) - Σ_{p in S} q_p`` is combinatorial. Its Lagrangian bound is ``min over ν >= c of
-Σ (arb_p(ν) - q_p)₊``. Good sets: drop the weakest pools and solve again; then flip or swap pools. At the prices of S,
-``V(S - p) <= V(S) - arb_p`` and ``V(S + p) <= V(S) + arb_p``, so only few flips can pay and need to be tried.
+Σ (arb_p(ν) - q_p)₊``. Good sets: drop the weakest pools and solve again; then flip or swap pools. At the prices of
+S, ``V(S - p) <= V(S) - arb_p`` and ``V(S + p) <= V(S) + arb_p``, so only few flips can pay and need to be tried.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class _Chooser:
             raise ValueError("fixed costs are for two-token pools made of pieces; give special pools as pieces")
         self.problem = problem
         pools = problem.network.edge_pool[problem.edge_ids]
-        self.pool_ids, self.edge_slot = np.unique(pools, return_inverse=True)
+        self.pool_ids, self.edge_slot = np.unique(pools.astype(np.int64), return_inverse=True)
         self.cost = cost[self.pool_ids]
         self.solves = 0
 
@@ -72,7 +72,7 @@ class _Chooser:
         problem = self.problem
         scratch = [np.zeros(len(problem.edge_ids)) for _ in range(4)]
         edge_flows(w, *problem.pieces, *scratch)
-        return np.bincount(self.edge_slot, scratch[2], self.n)
+        return np.bincount(self.edge_slot, scratch[2], self.n).astype(np.float64)
 
     def evaluate(self, pools: Bool, start: Float64 | None) -> _Found:
         """Solve over ``pools``; pools that don't trade are left out and cost nothing."""
@@ -195,8 +195,8 @@ def choose_pools(
 ) -> PoolChoice:
     """The best found set of pools when each touched one costs ``cost_per_pool`` (units of the prices).
 
-    Stops at ``good_enough`` × bound or after ``max_solves`` solves, so a replay takes the same steps. Raises ValueError
-    on special pools, on costs that are negative or not finite, and on bad prices.
+    Stops at ``good_enough`` × bound or after ``max_solves`` solves, so a replay takes the same steps. Raises
+    ValueError on special pools, on costs that are negative or not finite, and on bad prices.
     """
     cost = np.broadcast_to(np.asarray(cost_per_pool, dtype=np.float64), (network.n_pools,)).copy()
     if not np.all((cost >= 0.0) & (cost < np.inf)):

@@ -4,8 +4,8 @@ All of it is in scaled units (see ``scale``): ``a = √r_out``, ``b = √(r_in/�
 ``cap_x``/``cap_y`` what has gone in and come out when it is full. At root prices s a piece trades while
 ``d = a·s_out - b·s_in > 0``: it takes ``b·d/s_in``, gives ``a·d/s_out``, is worth ``d²``.
 
-The variable is ``w = s - 1`` and ``d = lead + a·w_out - b·w_in`` with ``lead = a - b``: a narrow range has virtual reserves
-a billion times what is traded, so at s near one the rounding of s alone would move more than that.
+The variable is ``w = s - 1`` and ``d = lead + a·w_out - b·w_in`` with ``lead = a - b``: a narrow range has virtual
+reserves a billion times what is traded, so at s near one the rounding of s alone would move more than that.
 """
 
 import heapq
@@ -53,7 +53,7 @@ def value_gradient(
             if piece == stop:
                 break
             d = lead[piece] + (a[piece] * w_out - b[piece] * w_in)
-    return value
+    return float(value)
 
 
 @njit(cache=True, nogil=True)
@@ -152,7 +152,7 @@ def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Boo
             for end in (head[link], tail[link]):
                 degree[end] -= 1
                 if degree[end] == 1 and not priced[end]:
-                    stack.append(end)
+                    stack.append(int(end))
     reached = priced.copy()
     queue = [token for token in range(n_tokens) if priced[token]]
     while queue:
@@ -161,7 +161,7 @@ def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Boo
             link = incident[at]
             if not kept[link]:
                 continue
-            other = head[link] + tail[link] - token
+            other = int(head[link]) + int(tail[link]) - token
             if not reached[other]:
                 reached[other] = True
                 queue.append(other)
@@ -190,10 +190,10 @@ def spread_prices(
             incident[cursor[token]] = link
             cursor[token] += 1
     found = np.zeros(n_tokens)
-    heap = [(-np.inf, np.int64(0), 0.0)]
+    heap = [(-np.inf, 0, 0.0)]
     for token in range(n_tokens):
         if price[token] > 0.0:
-            heapq.heappush(heap, (-np.inf, np.int64(token), price[token]))
+            heapq.heappush(heap, (-np.inf, token, float(price[token])))
     while heap:
         _, token, worth = heapq.heappop(heap)
         if found[token] > 0.0 or worth <= 0.0:
@@ -202,11 +202,11 @@ def spread_prices(
         for at in range(begin[token], begin[token + 1]):
             link = incident[at]
             forward = token_in[link] == token
-            other = np.int64(token_out[link] if forward else token_in[link])
+            other = int(token_out[link] if forward else token_in[link])
             if found[other] > 0.0:
                 continue
-            here = reserve_in[link] if forward else reserve_out[link]
-            there = reserve_out[link] if forward else reserve_in[link]
+            here = float(reserve_in[link] if forward else reserve_out[link])
+            there = float(reserve_out[link] if forward else reserve_in[link])
             depth = worth * here
             if 0.0 < depth < np.inf and 0.0 < depth / there < np.inf:
                 heapq.heappush(heap, (-depth, other, depth / there))

@@ -1,7 +1,7 @@
 """The network of pools in the form the dual wants: directed edges of constant-product pieces, and special pools.
 
-Two-token pools are edges, one per direction, made of consecutive constant-product pieces (one for Uniswap V2, one per
-liquidity range for concentrated pools, a fine interpolation for stable ones). Weighted pools of any number of
+Two-token pools are edges, one per direction, made of consecutive constant-product pieces (one for Uniswap V2, one
+per liquidity range for concentrated pools, a fine interpolation for stable ones). Weighted pools of any number of
 tokens, constant sums and arbitrary concave curves are kept apart. Whatever can't be used is left out with a reason.
 """
 
@@ -58,7 +58,8 @@ class CurveEdge:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Edges of a pool are consecutive; pieces of edge e are ``segs[seg_start[e]:seg_start[e+1]]``, see ``Segments``.
+    """Edges of a pool are consecutive; pieces of edge e are ``segs[seg_start[e]:seg_start[e+1]]``, see
+    ``Segments``.
 
     ``pool_edge_start`` groups the edges by pool (n_pools + 1). ``excluded`` says why a pool is left out.
     ``source_edge`` are the edge ids of the arrays it was made from (the own ones where it was made by hand).

@@ -1,8 +1,8 @@
 """From a network as it is to one that floating point likes: only what can matter, in units of value.
 
-Every token gets a reference price ν₀ (given, or spread along the deepest pools); an amount counts as ``amount·ν₀`` and
-the variables are ``w = √(ν/ν₀) - 1``. Reserves from 1 to 1e30 and tokens of 0 to 24 decimals then
-look the same.
+Every token gets a reference price ν₀ (given, or spread along the deepest pools); an amount counts as ``amount·ν₀``
+and the variables are ``w = √(ν/ν₀) - 1``. Reserves from 1 to 1e30 and tokens of 0 to 24 decimals then look the
+same.
 """
 
 import math
@@ -17,7 +17,7 @@ from ouro.search.convex.kernels import kept_links, spread_prices
 from ouro.search.convex.network import CurveEdge, LinearEdge, Network, WeightedPool
 
 MIN_ROOT = 1e-9
-"""Lowest √(ν/ν₀) of a token without a price: a surplus of it is valued at 1e-18 of its reference, that is at nothing."""
+"""Lowest √(ν/ν₀) of a token without a price: a surplus of it is valued at 1e-18 of its reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,11 @@ def _special_links(network: Network) -> tuple[Int32, Int32, Float64, Float64, Bo
     rows: list[tuple[int, int, float, float, bool]] = []
     for pool in network.weighted:
         hub = pool.reserves[0] / pool.weights[0]
-        for k in range(1, len(pool.tokens)):
-            rows.append((pool.tokens[0], pool.tokens[k], hub, pool.reserves[k] / pool.weights[k], True))
-    for edge in network.linear:
-        rows.append((edge.token_in, edge.token_out, edge.cap_in, edge.cap_in * edge.rate, False))
+        rest = zip(pool.tokens[1:], pool.reserves[1:], pool.weights[1:], strict=True)
+        rows += [(pool.tokens[0], token, hub, reserve / weight, True) for token, reserve, weight in rest]
+    rows += [
+        (edge.token_in, edge.token_out, edge.cap_in, edge.cap_in * edge.rate, False) for edge in network.linear
+    ]
     for curve in network.curves:
         rate = curve.slope(curve.cap_in * 1e-9)
         rows.append((curve.token_in, curve.token_out, curve.cap_in, curve.cap_in * rate, False))

@@ -1,7 +1,7 @@
 """Pools that are no chains of constant-product pieces: weighted, constant sums, arbitrary concave curves.
 
-A constant sum makes the dual kink. Its flow is kept as a variable with a proximal term ``μ/2·(x - x₀)²``, which makes
-the dual smooth; moving x₀ to the optimum and solving again ends at the exact optimum (method of multipliers).
+A constant sum makes the dual kink. Its flow is kept as a variable with a proximal term ``μ/2·(x - x₀)²``, which
+makes the dual smooth; moving x₀ to the optimum and solving again ends at the exact optimum (method of multipliers).
 """
 
 import math

@@ -1,7 +1,7 @@
 """StableSwap with two coins as a curve: closed form, since the invariant is quadratic in one balance.
 
-``4A(x + y) + D = 4AD + D³/(4xy)`` (Egorov 2019 with n = 2 and ``A·nⁿ = 4A``), D kept. For more precision near the peg
-than a chain of constant-product pieces gives; ``CurveEdge`` finds the optimum by its derivative.
+``4A(x + y) + D = 4AD + D³/(4xy)`` (Egorov 2019 with n = 2 and ``A·nⁿ = 4A``), D kept. For more precision near the
+peg than a chain of constant-product pieces gives; ``CurveEdge`` finds the optimum by its derivative.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Compiled arbitrage of weighted pools of any number of tokens, in closed form.
 
 At prices ν the reserves after the best trade are ``λ·w/ν`` for a token that is given, ``γ·λ·w/ν`` for one that is
-taken, and unchanged for the rest; ``λ`` keeps ``Σ w·log r``, which is piecewise linear and rising in ``log λ``: find
-the two breakpoints around the root and interpolate.
+taken, and unchanged for the rest; ``λ`` keeps ``Σ w·log r``, which is piecewise linear and rising in ``log λ``:
+find the two breakpoints around the root and interpolate.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def weighted_flows(
     flows: Float64,
     levels: Float64,
 ) -> float:
-    """Net flow of every entry (positive: the pool gives) at root prices ``s``, ``λ`` per pool; returns the worth."""
+    """Net flow of every entry (positive: the pool gives) at ``s``, ``λ`` per pool; returns the worth."""
     value = 0.0
     for pool in range(start.size - 1):
         first, stop = start[pool], start[pool + 1]
@@ -72,7 +72,7 @@ def weighted_flows(
             else:
                 flows[at] = 0.0
             value += root * root * flows[at]
-    return value
+    return float(value)
 
 
 @njit(cache=True, nogil=True)
