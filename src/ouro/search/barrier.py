@@ -14,7 +14,7 @@ from numba import njit
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ouro.search.arrays import Float64, Int32
-from ouro.search.network import Network, piece_logs
+from ouro.search.network import Network
 
 _SHRINK = 0.15
 _CENTRE_STEPS = 12
@@ -81,7 +81,7 @@ def barrier_terms(
         depth = r_in[k] / gamma[k]
         worth = reference[i] * math.exp(moved[i]) * depth
         top = cap[k] / depth
-        if not top > 0.0:
+        if not (top > 0.0 and worth > 0.0 and even[k] > -np.inf):
             continue
         share = mu / worth
         z = barrier_input(excess, top, share)
@@ -100,13 +100,18 @@ def barrier_terms(
 
 
 def follow_path(
-    network: Network, reference: Float64, moved: Float64, has_value: Float64, first_mu: float, last_mu: float
+    network: Network,
+    reference: Float64,
+    even: Float64,
+    moved: Float64,
+    has_value: Float64,
+    first_mu: float,
+    last_mu: float,
 ) -> Float64:
     """``moved`` = log(ν/reference) at the end of the path from barrier weight ``first_mu`` down to ``last_mu``.
 
-    ``has_value``: 1 for tokens worth ``reference`` in themselves (ν stays above it), 0 for those worth nothing.
+    ``even`` is ``piece_logs``, -inf for pieces that stay shut. ``has_value``: 1 for tokens worth ``reference`` in themselves (ν stays above it), 0 for those worth nothing.
     """
-    even = piece_logs(network, reference)
     n = network.n_tokens
     curvature = np.zeros((n, n))
     moved = np.where(has_value > 0, np.maximum(moved, 1e-3), moved)

@@ -22,6 +22,8 @@ _LARGEST_STEP = 2.0
 _BACKTRACKS = 40
 _FLOOR = 1e-300
 _CHEAP_TOKENS = 250
+_NOISE = 1e-19
+_FARTHEST = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class DualSolution:
 class Dual:
     """g(ν) and its derivatives for one network, in ``moved`` = log(ν / reference)."""
 
-    def __init__(self, network: Network, reference: Float64) -> None:
+    def __init__(self, network: Network, reference: Float64, reached: Bool | None = None) -> None:
         self.network = network
         self.reference = reference
         n = network.n_tokens
-        self._even = piece_logs(network, reference)
+        self.even = piece_logs(network, reference)
+        if reached is not None:
+            # what can't be bought from anything of value can't be traded: its pieces stay shut
+            self.even[~reached[network.tail]] = -np.inf
+        open_worth = np.where(np.isfinite(self.even), reference[network.tail] * network.r_in, 0.0)
+        self.noise = _NOISE * float(open_worth.sum())
         self._curvature = np.zeros((n, n))
         self._nothing = np.zeros((1, 1))
         self._w_values = np.zeros(len(network.w_pool))
@@ -81,7 +88,7 @@ class Dual:
         value = piece_terms(
             moved,
             self.reference,
-            self._even,
+            self.even,
             net.tail,
             net.head,
             net.r_in,
@@ -113,7 +120,7 @@ class Dual:
         net = self.network
         paid, got = np.empty(net.n_pieces), np.empty(net.n_pieces)
         piece_trades(
-            moved, self._even, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got
+            moved, self.even, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got
         )
         prices = self.prices(moved)
         values = np.bincount(net.pool, prices[net.head] * got - prices[net.tail] * paid, net.n_pools)
@@ -143,9 +150,10 @@ def solve_dual(
         raise ValueError("token_values: one finite number of at least 0 for every token is needed")
     if quasi_newton_steps is None:
         quasi_newton_steps = 12 if network.n_tokens > _CHEAP_TOKENS and start is not None else 0
-    prices = np.maximum(start, lower) if start is not None else first_prices(network, lower)
+    known = first_prices(network, lower) if start is None or not (lower > 0).all() else lower
+    prices = known if start is None else np.maximum(np.where(known > _FLOOR, start, known), lower)
     # a token with a value of its own is measured from it, so that its bound is exactly 0
-    dual = Dual(network, np.where(lower > 0, lower, prices))
+    dual = Dual(network, np.where(lower > 0, lower, prices), known > _FLOOR)
     with np.errstate(divide="ignore"):
         floor = np.where(lower > 0, 0.0, np.log(_FLOOR / dual.reference))
     moved = np.maximum(np.log(prices / dual.reference), floor)
@@ -182,7 +190,7 @@ def first_prices(network: Network, token_values: Float64) -> Float64:
                 scale = np.median(prices[tokens][known] / worth[known])
                 prices[tokens] = np.where(known, prices[tokens], scale * worth)
     finite = np.isfinite(prices) & (prices > _FLOOR)
-    return np.maximum(np.where(finite, prices, 1.0 if not (prices > 0).any() else _FLOOR), token_values)
+    return np.maximum(np.where(finite, prices, _FLOOR), token_values)
 
 
 def _quasi_newton(dual: Dual, moved: Float64, floor: Float64, steps: int) -> Float64:
@@ -218,9 +226,9 @@ def _by_path(
     size = max(_complementarity(dual.prices(began), lower, flow), value)
     here, flow, _ = dual.terms(reached)
     pieces = 2 * dual.network.n_pieces + dual.network.n_tokens
-    last = min(tolerance, 1e-10) * max(here, _FLOOR) / pieces
+    last = (min(tolerance, 1e-10) * here + dual.noise + _FLOOR) / pieces
     has_value = (lower > 0).astype(np.float64)
-    inner = follow_path(dual.network, dual.reference, began, has_value, max(size / pieces, last), last)
+    inner = follow_path(dual.network, dual.reference, dual.even, began, has_value, max(size / pieces, last), last)
     polished, more, converged = _newton(dual, np.maximum(inner, floor), lower, floor, tolerance, max_iterations)
     if converged:
         return polished, more, True
@@ -247,7 +255,7 @@ def _newton(
     best, best_error, best_value = moved, error, value
     iteration = 0
     for iteration in range(max_iterations):
-        if best_error <= tolerance * max(best_value, _FLOOR):
+        if best_error <= tolerance * best_value + dual.noise:
             break
         free = (moved > floor) | (flow < 0)
         free &= (np.diagonal(curvature) > 0) | (flow != 0)
@@ -262,7 +270,7 @@ def _newton(
         error = _complementarity(prices, lower, flow)
         if error < best_error:
             best, best_error, best_value = moved, error, value
-    return best, iteration, best_error <= tolerance * max(best_value, _FLOOR)
+    return best, iteration, best_error <= tolerance * best_value + dual.noise
 
 
 def _step(curvature: Float64, gradient: Float64, free: Bool) -> Float64:
@@ -297,7 +305,7 @@ def _line_search(
     """
     low, high, size = 0.0, np.inf, 1.0
     for _ in range(_BACKTRACKS):
-        trial = np.maximum(moved + size * step, floor)
+        trial = np.clip(moved + size * step, floor, _FARTHEST)
         change = trial - moved
         before = float(gradient @ change)
         if before >= 0.0:

@@ -107,7 +107,7 @@ class _Search:
 def lagrangian_bound(network: Network, values: Float64, cost: float, start: Float64) -> float:
     """The smallest Σ (arb_i(ν) - cost)⁺ that was met: smoothed ever less, solved by L-BFGS-B from ``start``."""
     scale = np.maximum(start, values)
-    dual = Dual(network, scale)
+    dual = Dual(network, scale, scale > 1e-299)
     best = [np.inf]
     sizes = np.diff(network.w_start)
 
@@ -157,7 +157,7 @@ def choose_pools(
     search.look(every.pool_values > 0.0, every.prices)
     if cost_per_pool > 0.0:
         search.prune(every)
-        search.improve(Dual(network, every.prices), search_solves)
+        search.improve(Dual(network, every.prices, every.prices > 1e-299), search_solves)
         assert search.solution is not None
         bound = min(
             lagrangian_bound(network, values, cost_per_pool, prices)

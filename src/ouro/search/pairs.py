@@ -32,6 +32,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _ROOM_TOP = np.uint64(0x10000)
 _TWO64 = 18446744073709551616.0
 _COARSE_WEI = 1e3
+_MATTERS = 1e-9
 _FEW = 2
 
 
@@ -277,7 +278,9 @@ def finish_path(
         if moved:
             break
     window = _FEW
-    if unit_worth > _COARSE_WEI and 0.0 < expected_profit < np.inf:
+    # a few units matter where they are large, or where there is little else
+    matters = unit_worth > _COARSE_WEI or noise > _MATTERS * expected_profit
+    if matters and 0.0 < expected_profit < np.inf:
         root = 1.0 + expected_profit / start_in
         curvature = (root - 1.0) / (start_in * root)
         if curvature > 0.0:

@@ -110,7 +110,8 @@ def _lbfgsb(oracle: _Oracle, w: Float64, ftol: float, max_iterations: int) -> Fl
     first = problem.start[:-1]
     weight += np.bincount(problem.edge_out, problem.a[first] ** 2, problem.n_tokens)
     weight += np.bincount(problem.edge_in, problem.b[first] ** 2, problem.n_tokens)
-    step = 1.0 / np.sqrt(np.maximum(weight, weight.max() * 1e-12))
+    # the first step has length one in these variables: at most as far as the prices themselves
+    step = np.sqrt(weight.min() / np.maximum(weight, weight.max() * 1e-12))
     value, _ = oracle(w)
     size = 1.0 / value if value > 0.0 else 1.0
 

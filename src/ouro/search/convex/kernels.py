@@ -173,7 +173,7 @@ def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Boo
 
 @njit(cache=True, nogil=True)
 def spread_prices(
-    price: Float64, token_in: Int32, token_out: Int32, reserve_in: Float64, reserve_out: Float64
+    price: Float64, token_in: Int64, token_out: Int64, reserve_in: Float64, reserve_out: Float64
 ) -> Float64:
     """A price for every token, spread from the priced ones along the deepest pools first; 0 where none leads."""
     n_tokens, n_links = price.size, token_in.size

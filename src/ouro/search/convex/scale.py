@@ -119,8 +119,8 @@ def scaled(network: Network, prices: Float64 | Sequence[float], reference: Float
     if not np.all(known[used] > 0.0):
         known = spread_prices(
             known,
-            token_in,
-            token_out,
+            token_in.astype(np.int64),
+            token_out.astype(np.int64),
             np.concatenate([network.segs[first, 0], special[2]]),
             np.concatenate([network.segs[first, 1], special[3]]),
         )
