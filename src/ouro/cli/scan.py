@@ -27,7 +27,7 @@ WRAPPED_NATIVE = {
     42161: "0x82af49447d8a07e3bd95bd0d56f35241523fbab1",
     43114: "0xb31f66aa3c1e785363f0875a1b74e27b85fd66c7",
 }
-_NAMED_ROWS = 20
+_NAMED_ROWS = 1_000
 
 
 class ScanError(Exception):
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
             with _ProgressBar() as bar:
                 found = search.run(bar.show)
                 flagged = (_write_json if as_json else _write_csv)(found, sys.stdout)
-        except (ScanError, SnapshotError, CycleBudgetError) as error:
+        except (ScanError, SnapshotError, CycleBudgetError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
             typer.echo(f"ouro: {error}", err=True)
             raise typer.Exit(2) from error
         except BrokenPipeError:

@@ -106,12 +106,13 @@ def residual_of(problem: Scaled, w: Float64, value: float, gradient: Float64) ->
 
 def _lbfgsb(oracle: _Oracle, w: Float64, ftol: float, max_iterations: int) -> Float64:
     problem = oracle.problem
-    weight = np.full(problem.n_tokens, 1e-300)
+    weight = np.zeros(problem.n_tokens)
     first = problem.start[:-1]
     weight += np.bincount(problem.edge_out, problem.a[first] ** 2, problem.n_tokens)
     weight += np.bincount(problem.edge_in, problem.b[first] ** 2, problem.n_tokens)
     # the first step has length one in these variables: at most as far as the prices themselves
-    step = np.sqrt(weight.min() / np.maximum(weight, weight.max() * 1e-12))
+    lightest = max(float(weight.min(where=weight > 0.0, initial=np.inf)), float(weight.max()) * 1e-12)
+    step = np.sqrt(lightest / np.maximum(weight, lightest)) if np.any(weight) else np.ones(problem.n_tokens)
     value, _ = oracle(w)
     size = 1.0 / value if value > 0.0 else 1.0
 
@@ -228,6 +229,8 @@ def _line_search(
     """Backtrack along the projected path; near the end accept what lowers the residual though rounding hides it."""
     floor = oracle.problem.floor
     before = residual_of(oracle.problem, w, value, gradient)
+    # a curve's output is a difference of balances
+    noise = 1e-11 if oracle.special.curves else 1e-14
     size = 1.0
     for _ in range(30):
         there = np.clip(
@@ -238,7 +241,7 @@ def _line_search(
         if expected < 0.0 and value_there <= value + 1e-4 * expected and value_there < value:
             return there, value_there, gradient_there
         if (
-            value_there <= value * (1.0 + 1e-14)
+            value_there <= value * (1.0 + noise)
             and residual_of(oracle.problem, there, value_there, gradient_there) < 0.5 * before
         ):
             return there, value_there, gradient_there
