@@ -23,7 +23,7 @@ _SOLVE_STEPS = 80
 _CENTRED = 0.05
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def barrier_input(excess: float, top: float, mu: float) -> float:
     """z in (0, top) with (e - 2z - z²)/(1 + z)² + μ/z - μ/(top - z) = 0; the left side falls in z."""
     low = 0.0
@@ -59,7 +59,7 @@ def barrier_input(excess: float, top: float, mu: float) -> float:
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def barrier_terms(
     moved: Float64,
     reference: Float64,

@@ -23,7 +23,7 @@ _BACKTRACKS = 40
 _FLOOR = 1e-300
 _CHEAP_TOKENS = 250
 _NOISE = 1e-19
-_FARTHEST = 500.0
+_FARTHEST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def solve_dual(
     dual = Dual(network, np.where(lower > 0, lower, prices), known > _FLOOR)
     with np.errstate(divide="ignore"):
         floor = np.where(lower > 0, 0.0, np.log(_FLOOR / dual.reference))
-    moved = np.maximum(np.log(prices / dual.reference), floor)
+    moved = np.clip(np.log(prices / dual.reference), floor, _FARTHEST)
     if quasi_newton_steps:
         moved = _quasi_newton(dual, moved, floor, quasi_newton_steps)
     began = moved
@@ -228,11 +228,15 @@ def _by_path(
     pieces = 2 * dual.network.n_pieces + dual.network.n_tokens
     last = (min(tolerance, 1e-10) * here + dual.noise + _FLOOR) / pieces
     has_value = (lower > 0).astype(np.float64)
+    if not np.isfinite(size):
+        return reached, 0, False
     inner = follow_path(dual.network, dual.reference, dual.even, began, has_value, max(size / pieces, last), last)
-    polished, more, converged = _newton(dual, np.maximum(inner, floor), lower, floor, tolerance, max_iterations)
+    inner = np.clip(np.nan_to_num(inner), floor, _FARTHEST)
+    polished, more, converged = _newton(dual, inner, lower, floor, tolerance, max_iterations)
     if converged:
         return polished, more, True
-    candidates = [reached, np.maximum(inner, floor), polished]
+    candidates = [reached, inner, polished]
+    candidates = [moved for moved in candidates if np.isfinite(moved).all()]
 
     def error(moved: Float64) -> float:
         value, flow, _ = dual.terms(moved)

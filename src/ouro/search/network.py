@@ -155,11 +155,11 @@ def network_of(
 
 def piece_logs(network: Network, reference: Float64) -> Float64:
     """``log(γ·r_out·ν_head / (r_in·ν_tail))`` of each piece at reference prices: how far above even it starts."""
-    rate = network.gamma * (network.r_out / network.r_in)
-    return np.log(rate * (reference[network.head] / reference[network.tail]))
+    logs = np.log(reference)
+    return np.log(network.gamma * (network.r_out / network.r_in)) + (logs[network.head] - logs[network.tail])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def piece_terms(
     moved: Float64,
     reference: Float64,
@@ -209,7 +209,7 @@ def piece_terms(
     return value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def piece_trades(
     moved: Float64,
     even: Float64,
@@ -234,7 +234,7 @@ def piece_trades(
             got[k] = r_out[k] * paid[k] / (depth + paid[k])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def solve_weighted(reserve: Float64, weight: Float64, gamma: float, price: Float64) -> float:
     """log λ of a weighted pool at ``price`` per token of it; NaN where it doesn't trade."""
     n = reserve.shape[0]
@@ -274,7 +274,7 @@ def solve_weighted(reserve: Float64, weight: Float64, gamma: float, price: Float
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def weighted_terms(
     prices: Float64,
     start: Int64,

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from ouro.protocols.base import Family, QuoteError
-from ouro.search.arrays import PoolPieces, StaticArrays, build_arrays
+from ouro.search.arrays import Float64, PoolPieces, StaticArrays, build_arrays
 from ouro.search.dual import DualSolution, solve_dual
 from ouro.search.fixed_cost import choose_pools
 from ouro.search.network import Network, network_of
 from ouro.types import Address, BlockContext, Hop
 
-_REPAY_ROUNDS = 40
+_REPAY_ROUNDS = 25
+_DUST_ROUNDS = 6
+_DUST_SHARES = (0.0, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +142,39 @@ def net_plan(
     values = np.array([1.0 if token == profit_token else 0.0 for token in market.tokens])
     if cost_per_pool_wei > 0.0:
         chosen = choose_pools(market.network, values, cost_per_pool_wei, search_solves=search_solves)
-        network, solution, bound = market.network.only(chosen.kept), chosen.solution, chosen.bound
+        network, solution = market.network.only(chosen.kept), chosen.solution
         cost = cost_per_pool_wei * int(chosen.kept.sum())
+        bound = chosen.bound + cost
     else:
         network, solution, cost = market.network, solve_dual(market.network, values, tolerance=1e-9), 0.0
         bound = solution.bound
-    trades = pool_trades(market, network, solution)
-    prices = dict(zip(market.tokens, solution.prices.tolist(), strict=True))
-    return round_trades(trades, prices, families, profit_token, context, bound + cost, cost)
+    for share in _DUST_SHARES:
+        network, solution = _without_dust(network, solution, values, share * bound)
+        prices = dict(zip(market.tokens, solution.prices.tolist(), strict=True))
+        trades = pool_trades(market, network, solution)
+        plan = round_trades(trades, prices, families, profit_token, context, bound, cost)
+        if plan is not None:
+            return plan
+    return None
+
+
+def _without_dust(
+    network: Network, solution: DualSolution, values: Float64, least: float
+) -> tuple[Network, DualSolution]:
+    """Leave out pools that trade less than ``least`` in value, and solve for the others, until there are none.
+
+    A trade of a few units loses a good part of them to rounding, and what hangs on it can't be made to net out.
+    """
+    for _ in range(_DUST_ROUNDS):
+        notional = np.bincount(
+            network.pool, solution.prices[network.tail] * solution.paid, network.n_pools
+        )
+        dust = (notional > 0.0) & (notional < least)
+        if not dust.any():
+            break
+        network = network.only(notional >= least)
+        solution = solve_dual(network, values, start=solution.prices, tolerance=1e-9)
+    return network, solution
 
 
 def pool_trades(market: MarketNetwork, network: Network, solution: DualSolution) -> list[PoolTrade]:
