@@ -104,7 +104,7 @@ contracts: setup
 	@exec $(PY) contracts/compile.py $(ARGS)
 
 bench: setup
-	@exec $(PY) -m benchmarks.quick $(ARGS)
+	@exec $(PY) -m benchmarks.full $(ARGS)
 
 # No lock names a host: whatever registry the machine is set to is asked, and the hashes decide.
 lock: setup

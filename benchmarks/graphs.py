@@ -16,9 +16,10 @@ FEE = 0.997
 
 
 def data_folder() -> Path | None:
-    """The folder of recorded data, from OURO_DATA; None where there is none."""
+    """The folder of recorded data: OURO_DATA, or ``shared/data`` beside the checkout; None where there is none."""
     configured = os.environ.get("OURO_DATA")
-    return Path(configured) if configured and Path(configured).is_dir() else None
+    folder = Path(configured) if configured else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
 
 
 def machine() -> str:

@@ -116,5 +116,3 @@ def test_a_plan_that_is_not_funded_is_refused() -> None:
         replay(NettedPlan(address(0), (hop,), (), 1, (), 0, 1.0), lambda _: 9)
     with pytest.raises(ValueError, match="isn't repaid"):
         replay(NettedPlan(address(0), (hop,), ((address(0), 10),), 1, (), 0, 1.0), lambda _: 9)
-
-

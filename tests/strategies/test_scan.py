@@ -195,7 +195,9 @@ def test_v3_rows_stay_inside_their_bucket(tmp_path: Path) -> None:
 
 def test_every_snapshot_of_the_data_folder_is_read() -> None:
     folder = Path(__file__).resolve().parents[3] / "shared" / "data"
-    paths = sorted(folder.glob("*/pools/pools_v2*.csv.gz")) + sorted(folder.glob("*/pools/pools_v3_ethereum*.csv.gz"))
+    paths = sorted(folder.glob("*/pools/pools_v2*.csv.gz")) + sorted(
+        folder.glob("*/pools/pools_v3_ethereum*.csv.gz")
+    )
     if not paths:
         pytest.skip("shared/data is absent")
     csv.field_size_limit(sys.maxsize)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from ouro.cli import books, config_check, demo, doctor, run, scan, signer
+from ouro.cli import bench, books, config_check, demo, doctor, run, scan, signer
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ config_check.register(app)
 books.register(app)
 doctor.register(app)
 scan.register(app)
+bench.register(app)
 
 
 def main() -> None:

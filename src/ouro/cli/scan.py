@@ -82,7 +82,14 @@ def register(app: typer.Typer) -> None:
             with _ProgressBar() as bar:
                 found = search.run(bar.show)
                 flagged = (_write_json if as_json else _write_csv)(found, sys.stdout)
-        except (ScanError, SnapshotError, CycleBudgetError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        except (
+            ScanError,
+            SnapshotError,
+            CycleBudgetError,
+            FileNotFoundError,
+            PermissionError,
+            IsADirectoryError,
+        ) as error:
             typer.echo(f"ouro: {error}", err=True)
             raise typer.Exit(2) from error
         except BrokenPipeError:

@@ -22,7 +22,7 @@ _LARGEST_STEP = 2.0
 _BACKTRACKS = 40
 _FLOOR = 1e-300
 _CHEAP_TOKENS = 250
-_NOISE = 1e-19
+_NOISE = 1e-17
 _FARTHEST = 60.0
 
 
@@ -64,8 +64,10 @@ class Dual:
         if reached is not None:
             # what can't be bought from anything of value can't be traded: its pieces stay shut
             self.even[~reached[network.tail]] = -np.inf
-        open_worth = np.where(np.isfinite(self.even), reference[network.tail] * network.r_in, 0.0)
-        self.noise = _NOISE * float(open_worth.sum())
+        # below a share of what a usual pool holds nothing can be told; the median, as dust has absurd values
+        worth = reference[network.tail] * network.r_in
+        known = worth[np.isfinite(self.even) & np.isfinite(worth)]
+        self.noise = _NOISE * float(np.median(known)) if len(known) else 0.0
         self._curvature = np.zeros((n, n))
         self._nothing = np.zeros((1, 1))
         self._w_values = np.zeros(len(network.w_pool))
@@ -119,9 +121,7 @@ class Dual:
         """Per piece what is paid and got, per weighted term the net flow, per pool its value."""
         net = self.network
         paid, got = np.empty(net.n_pieces), np.empty(net.n_pieces)
-        piece_trades(
-            moved, self.even, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got
-        )
+        piece_trades(moved, self.even, net.tail, net.head, net.r_in, net.r_out, net.gamma, net.cap, paid, got)
         prices = self.prices(moved)
         values = np.bincount(net.pool, prices[net.head] * got - prices[net.tail] * paid, net.n_pools)
         if len(net.w_pool):

@@ -122,7 +122,9 @@ def lagrangian_bound(network: Network, values: Float64, cost: float, start: Floa
         flow = np.bincount(network.head, part * got, network.n_tokens)
         flow -= np.bincount(network.tail, part * paid, network.n_tokens)
         if len(weighted):
-            flow += np.bincount(network.w_token, weighted * np.repeat(share[network.w_pool], sizes), network.n_tokens)
+            flow += np.bincount(
+                network.w_token, weighted * np.repeat(share[network.w_pool], sizes), network.n_tokens
+            )
         return float(smooth.sum()), flow * scale
 
     bounds = np.column_stack((np.maximum(values / scale, 1e-9), np.full(len(scale), np.inf)))

@@ -129,7 +129,11 @@ def network_of(
     kept &= tail != head
     n_pools = int(arrays.n_pools)
     tokens = [int(tail.max(initial=-1)), int(head.max(initial=-1)), *(max(w.tokens) for w in weighted)]
-    terms = [(t, r, w / sum(p.weights)) for p in weighted for t, r, w in zip(p.tokens, p.reserves, p.weights, strict=True)]
+    terms = [
+        (t, r, w / sum(p.weights))
+        for p in weighted
+        for t, r, w in zip(p.tokens, p.reserves, p.weights, strict=True)
+    ]
     columns = np.array(terms, dtype=np.float64).reshape(-1, 3)
     rows = rows[kept]
     return Network(

@@ -166,9 +166,7 @@ def _without_dust(
     A trade of a few units loses a good part of them to rounding, and what hangs on it can't be made to net out.
     """
     for _ in range(_DUST_ROUNDS):
-        notional = np.bincount(
-            network.pool, solution.prices[network.tail] * solution.paid, network.n_pools
-        )
+        notional = np.bincount(network.pool, solution.prices[network.tail] * solution.paid, network.n_pools)
         dust = (notional > 0.0) & (notional < least)
         if not dust.any():
             break
