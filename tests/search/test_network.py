@@ -1,4 +1,5 @@
-"""The whole-network optimum against golden instances of the literature and against properties that any optimum has."""
+"""The whole-network optimum against golden instances of the literature and against properties that any optimum
+has."""
 
 import numpy as np
 import pytest

@@ -59,8 +59,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Find every profitable cycle of a snapshot, sized in exact integers.
 
-        Columns: n_hops, pools, tokens, amount_in, amount_out, profit; best first. A v3 pool without tick map is used
-        only inside its current tick-spacing bucket; cycles through one carry a flag in JSON and are counted on stderr.
+        Columns: n_hops, pools, tokens, amount_in, amount_out, profit; best first. A v3 pool without tick map
+        is used only inside its current tick-spacing bucket; cycles through one carry a flag in JSON and are
+        counted on stderr.
         """
         from ouro.search.cycles import CycleBudgetError
         from ouro.strategies.scan import Scan

@@ -2,9 +2,9 @@
 
 A concentrated pool that is known only inside a narrow range is nearly a constant-sum pool: Newton's steps on the
 bare dual jump over its kinks. Here every piece's trade also earns ``μ·log z + μ·log(t - z)`` (z its input over its
-depth, t the cap likewise) and every token's surplus ``μ·log Ψ``: all is smooth, and as μ falls the minimiser follows
-a path to the optimum. With ρ = (1 + e)/(1 + z)² a piece's second derivative in log prices is ``ν_in·depth/F·v·vᵀ``
-with v = (1, -ρ) on (tail, head), F the curvature of what it maximises.
+depth, t the cap likewise) and every token's surplus ``μ·log Ψ``: all is smooth, and as μ falls the minimiser
+follows a path to the optimum. With ρ = (1 + e)/(1 + z)² a piece's second derivative in log prices is
+``ν_in·depth/F·v·vᵀ`` with v = (1, -ρ) on (tail, head), F the curvature of what it maximises.
 """
 
 import math
@@ -110,7 +110,8 @@ def follow_path(
 ) -> Float64:
     """``moved`` = log(ν/reference) at the end of the path from barrier weight ``first_mu`` down to ``last_mu``.
 
-    ``even`` is ``piece_logs``, -inf for pieces that stay shut. ``has_value``: 1 for tokens worth ``reference`` in themselves (ν stays above it), 0 for those worth nothing.
+    ``even`` is ``piece_logs``, -inf for pieces that stay shut. ``has_value``: 1 for tokens worth ``reference``
+    in themselves (ν stays above it), 0 for those worth nothing.
     """
     n = network.n_tokens
     curvature = np.zeros((n, n))

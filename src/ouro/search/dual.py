@@ -1,4 +1,5 @@
-"""The dual of the whole-network optimum: quasi-Newton first, then Newton on the graph Laplacian, with a certificate.
+"""The dual of the whole-network optimum: quasi-Newton first, then Newton on the graph Laplacian, with a
+certificate.
 
 L-BFGS-B in prices relative to a reference gets near the optimum at the cost of a few evaluations. Newton's steps in
 log prices finish: there the second derivative is a weighted Laplacian plus the gradient's diagonal, so the steps do
@@ -30,9 +31,9 @@ _FARTHEST = 60.0
 class DualSolution:
     """Token prices ν and what the network does at them.
 
-    ``bound`` = g(ν) is an upper bound of the optimum whatever the solver did; ``flow`` (n_tokens) is the net flow Ψ;
-    ``value`` = c·Ψ less what buying in the short tokens at ν costs: reachable up to that. ``paid``/``got`` per piece.
-    ``weighted_flow`` per term of the weighted pools.
+    ``bound`` = g(ν) is an upper bound of the optimum whatever the solver did; ``flow`` (n_tokens) is the net
+    flow Ψ; ``value`` = c·Ψ less what buying in the short tokens at ν costs: reachable up to that.
+    ``paid``/``got`` per piece. ``weighted_flow`` per term of the weighted pools.
     """
 
     prices: Float64
@@ -79,7 +80,8 @@ class Dual:
         return self.reference * np.exp(moved)
 
     def terms(self, moved: Float64, with_curvature: bool = False) -> tuple[float, Float64, Float64]:
-        """g, its gradient by ν (the net flow) and, if wanted, its second derivative by ``moved`` less the diagonal."""
+        """g, its gradient by ν (the net flow) and, if wanted, its second derivative by ``moved`` less the
+        diagonal."""
         net = self.network
         flow = np.zeros(net.n_tokens)
         curvature = self._nothing
@@ -142,8 +144,8 @@ def solve_dual(
     """The optimum of ``network`` when a unit of token t is worth ``token_values[t]`` (0: nothing in itself).
 
     Stops when the relative gap is below ``tolerance``; ``converged`` says whether it did. ``start`` are prices to
-    begin with (those of the block before, say). ``quasi_newton_steps`` come before Newton's; by default some where a
-    factorisation costs more than several evaluations. Raises ``ValueError`` for senseless values.
+    begin with (those of the block before, say). ``quasi_newton_steps`` come before Newton's; by default some
+    where a factorisation costs more than several evaluations. Raises ``ValueError`` for senseless values.
     """
     lower = np.asarray(token_values, dtype=np.float64)
     if lower.shape != (network.n_tokens,) or not np.isfinite(lower).all() or (lower < 0).any():
@@ -221,7 +223,8 @@ def _by_path(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Float64, int, bool]:
-    """Where Newton got stuck on kinks: along the interior path from the beginning, then Newton again; the better."""
+    """Where Newton got stuck on kinks: along the interior path from the beginning, then Newton again; the
+    better."""
     value, flow, _ = dual.terms(began)
     size = max(_complementarity(dual.prices(began), lower, flow), value)
     here, flow, _ = dual.terms(reached)
@@ -258,7 +261,7 @@ def _newton(
     error = _complementarity(prices, lower, flow)
     best, best_error, best_value = moved, error, value
     iteration = 0
-    for iteration in range(max_iterations):
+    while iteration < max_iterations:
         if best_error <= tolerance * best_value + dual.noise:
             break
         free = (moved > floor) | (flow < 0)
@@ -271,6 +274,7 @@ def _newton(
             break
         moved, value, flow, curvature = taken
         prices = dual.prices(moved)
+        iteration += 1
         error = _complementarity(prices, lower, flow)
         if error < best_error:
             best, best_error, best_value = moved, error, value

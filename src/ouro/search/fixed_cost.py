@@ -1,7 +1,7 @@
 """Which pools to use when touching one costs something: pruning, re-solving and local search, with a bound.
 
-``max over S of optimum(S) - q·|S|`` is combinatorial. Its Lagrangian bound is ``min over ν ≥ c of Σ (arb_i(ν) - q)⁺``:
-every ν gives a valid upper bound, so the ratio to it certifies the chosen set, however it was found.
+``max over S of optimum(S) - q·|S|`` is combinatorial. Its Lagrangian bound is ``min over ν ≥ c of Σ (arb_i(ν)
+- q)⁺``: every ν gives a valid upper bound, so the ratio to it certifies the chosen set, however it was found.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ _SMOOTHING = (0.5, 0.15, 0.05, 0.015, 0.005, 0.0015, 0.0005)
 
 @dataclass(frozen=True, slots=True)
 class ChosenPools:
-    """The set (n_pools), its optimum, that optimum's value less the pools' cost, and the upper bound on any set's."""
+    """The set (n_pools), its optimum, that optimum's value less the pools' cost, and the upper bound on any
+    set's."""
 
     kept: Bool
     solution: DualSolution
@@ -79,7 +80,8 @@ class _Search:
             best = max(best, net)
 
     def improve(self, every: Dual, budget: int) -> None:
-        """Flips and swaps of single pools, the most promising first, until none helps or ``budget`` solves are used."""
+        """Flips and swaps of single pools, the most promising first, until none helps or ``budget`` solves are
+        used."""
         last = self.solves + budget
         while self.solves < last:
             assert self.solution is not None
@@ -112,7 +114,6 @@ def lagrangian_bound(network: Network, values: Float64, cost: float, start: Floa
     sizes = np.diff(network.w_start)
 
     def at(relative: Float64, width: float) -> tuple[float, Float64]:
-        prices = relative * scale
         paid, got, weighted, gains = dual.trades(np.log(relative))
         excess = gains - cost
         best[0] = min(best[0], float(np.maximum(excess, 0.0).sum()))

@@ -1,21 +1,24 @@
-"""All pools of a market as one list of curves between tokens, and their closed-form arbitrage at given token prices.
+"""All pools of a market as one list of curves between tokens, and their closed-form arbitrage at given token
+prices.
 
 The whole-network optimum ``max c·Ψ`` over the net flows Ψ ≥ 0 that all pools together can give has the dual
-``min g(ν) = Σ arb_i(ν), ν ≥ c`` (Angeris, Evans, Chitra and Boyd 2022; Diamandis, Resnick, Chitra and Angeris 2023):
-``arb_i`` is the most that pool i gives when token t can be had and sold at ν_t, its gradient is the pool's net flow.
+``min g(ν) = Σ arb_i(ν), ν ≥ c`` (Angeris, Evans, Chitra and Boyd 2022; Diamandis, Resnick, Chitra and Angeris
+2023): ``arb_i`` is the most that pool i gives when token t can be had and sold at ν_t, its gradient is the
+pool's net flow.
 
 A *piece* ``(r_in, r_out, γ, cap)`` of a direction trades ``x = √(r_in·r_out·ν_out/(γ·ν_in)) - r_in/γ`` clipped to
-``[0, cap]``. Along a direction the marginal rates fall from piece to piece, so the pieces of a concentrated pool are
-independent and so are the two directions of a pair. In the coordinates ``log ν`` the second derivative of a piece
-within its bounds is ``½·ν_in·(x + r_in/γ)`` times ``[[1, -1], [-1, 1]]``: a weighted graph Laplacian.
+``[0, cap]``. Along a direction the marginal rates fall from piece to piece, so the pieces of a concentrated
+pool are independent and so are the two directions of a pair. In the coordinates ``log ν`` the second
+derivative of a piece within its bounds is ``½·ν_in·(x + r_in/γ)`` times ``[[1, -1], [-1, 1]]``: a weighted
+graph Laplacian.
 
 A weighted pool ``Π R_t^{w_t}`` of any size ends at ``R'_t = median(R_t, γ·λ·w_t/ν_t, λ·w_t/ν_t)``; λ solves the
 invariant, piecewise linear in log λ. Its second derivative is ``λ·(diag w - w·wᵀ/W)`` over the tokens that trade.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-import math
 
 import numpy as np
 from numba import njit
@@ -180,10 +183,11 @@ def piece_terms(
 ) -> float:
     """Sum of the pieces' arbitrage; adds their net flows to ``flow`` and their Laplacians to ``curvature``.
 
-    Prices are ``reference·exp(moved)`` and ``even`` is ``piece_logs``: pools are thousands of times deeper than what
-    is traded, so everything is computed from the small logarithm above even, never as a difference of large numbers.
-    With e = exp(even + moved_head - moved_tail) - 1 and s = √(1 + e): x = r_in/γ·(s - 1), y = r_out·(s - 1)/s and
-    the arbitrage is ν_in·r_in/γ·(s - 1)²; at a cap z = γ·cap/r_in it is ν_in·r_in/γ·z·(e - z)/(1 + z).
+    Prices are ``reference·exp(moved)`` and ``even`` is ``piece_logs``: pools are thousands of times deeper
+    than what is traded, so everything is computed from the small logarithm above even, never as a difference
+    of large numbers. With e = exp(even + moved_head - moved_tail) - 1 and s = √(1 + e): x = r_in/γ·(s - 1), y =
+    r_out·(s - 1)/s and the arbitrage is ν_in·r_in/γ·(s - 1)²; at a cap z = γ·cap/r_in it is ν_in·r_in/γ·z·(e -
+    z)/(1 + z).
     """
     value = 0.0
     for k in range(tail.shape[0]):

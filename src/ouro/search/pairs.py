@@ -1,8 +1,8 @@
 """Paths of constant-product pairs in exact integers, compiled: the last step of sizing for cycles of pairs only.
 
 The pair's rule is ``out = ⌊x·k·r_out / (r_in·10⁶ + x·k)⌋`` with k = 10⁶ - fee; solved for the smallest input of an
-output m it is ``x = ⌈m·r_in·10⁶ / ((r_out - m)·k)⌉``. Where a token of the path has few decimals the profit over the
-input is a staircase, so the search is over the amounts of the coarsest token (the pivot, the start token's
+output m it is ``x = ⌈m·r_in·10⁶ / ((r_out - m)·k)⌉``. Where a token of the path has few decimals the profit
+over the input is a staircase, so the search is over the amounts of the coarsest token (the pivot, the start token's
 final amount included), each with the smallest input that yields it.
 """
 
@@ -60,7 +60,8 @@ def pair_scratch() -> tuple[Limbs, Limbs, Limbs]:
 
 @njit(cache=True, nogil=True)
 def pair_output(row: Limbs, amount_in: Limbs, amount_out: Limbs, work: Limbs) -> bool:
-    """``amount_out`` of exact ``amount_in`` (4 limbs each); False where the pair gives nothing or would overflow."""
+    """``amount_out`` of exact ``amount_in`` (4 limbs each); False where the pair gives nothing or would
+    overflow."""
     factor, kept, product, denominator = work[0], work[1], work[2], work[3]
     factor[0] = row[_KEPT_COLUMN]
     n_in = used(amount_in, _AMOUNT)

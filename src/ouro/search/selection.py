@@ -1,8 +1,9 @@
-"""Which of several opportunities to take when they share pools: an exact small integer program, greedy as the baseline.
+"""Which of several opportunities to take when they share pools: an exact small integer program, greedy as the
+baseline.
 
 ``max Σ v_k·z_k`` over ``z ∈ {0, 1}`` with every pool used at most once (set packing), by HiGHS. The limit is a
-number of branch-and-bound nodes, not a time: the same input gives the same choice in every replay. Opportunities that
-share no pool with a better one are settled beforehand, component by component.
+number of branch-and-bound nodes, not a time: the same input gives the same choice in every replay.
+Opportunities that share no pool with a better one are settled beforehand, component by component.
 """
 
 from collections.abc import Collection, Sequence

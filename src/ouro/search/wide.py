@@ -1,8 +1,8 @@
 """Unsigned integers wider than a machine word, for compiled kernels: little-endian 32-bit limbs in uint64 arrays.
 
 A product of two limbs and a carry fits 64 bits, so schoolbook multiplication and Knuth's algorithm D
-(The Art of Computer Programming, volume 2, 4.3.1) need no wider type. Numba turns mixed signed and unsigned operands
-into floats, hence the explicit ``uint64`` everywhere.
+(The Art of Computer Programming, volume 2, 4.3.1) need no wider type. Numba turns mixed signed and unsigned
+operands into floats, hence the explicit ``uint64`` everywhere.
 """
 
 import numpy as np

@@ -3,8 +3,8 @@
 Where a token on the way has few decimals, one unit of it is worth many units of the start token, and the profit as
 a function of the input is a staircase: within a step more input buys nothing. So ``staircase`` searches over the
 amount of the coarsest token of the path (the *pivot*), each with the smallest input that yields it, which
-``quote_out`` gives backwards. Costs that depend on the trade (gas of crossed ticks, a loan's fee) are part of what is
-maximised, so the optimum is that of what is left.
+``quote_out`` gives backwards. Costs that depend on the trade (gas of crossed ticks, a loan's fee) are part of
+what is maximised, so the optimum is that of what is left.
 """
 
 import contextlib
@@ -120,7 +120,8 @@ class Quotes:
         return self._known[key]
 
     def need(self, hop: int, amount_out_wei: int) -> tuple[int, int]:
-        """What must be sent to a hop's pool for ``amount_out_wei``, by the family's exact-out quote, and its gas."""
+        """What must be sent to a hop's pool for ``amount_out_wei``, by the family's exact-out quote, and its
+        gas."""
         self._count()
         step = self.hops[hop]
         quote = step.family.quote_out(step.state, step.i, step.j, amount_out_wei, self._context)
@@ -129,7 +130,8 @@ class Quotes:
         return -(-quote.amount_in_wei * PPM // (PPM - step.tax_in_ppm)) + 1, quote.gas
 
     def forward(self, amount_in_wei: int) -> tuple[tuple[int, ...], QuoteError | None]:
-        """Amounts of the path; shorter than it, with the error, where a pool gives nothing or can't. Keeps the best."""
+        """Amounts of the path; shorter than it, with the error, where a pool gives nothing or can't. Keeps the
+        best."""
         amounts = [amount_in_wei]
         gas = 0
         for hop in range(len(self.hops)):
@@ -201,8 +203,8 @@ def finish(
 ) -> ExactCycle | None:
     """Exact amounts near the float optimum ``amount_in``; None where nothing is left after ``costs``.
 
-    ``expected_profit`` is the float profit there, before costs; it tells how flat the optimum is, and where the exact
-    quotes disagree with it the segments were only an approximation and the search brackets anew. At most
+    ``expected_profit`` is the float profit there, before costs; it tells how flat the optimum is, and where
+    the exact quotes disagree with it the segments were only an approximation and the search brackets anew. At most
     ``max_quotes`` exact quotes are made; fewer than three per hop can't find anything.
     """
     from ouro.strategies.staircase import search

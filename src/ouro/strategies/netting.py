@@ -177,22 +177,21 @@ def _without_dust(
 
 def pool_trades(market: MarketNetwork, network: Network, solution: DualSolution) -> list[PoolTrade]:
     """The solution's trades, one per pool and direction, without those that are worth nothing."""
-    arrays, trades = market.arrays, []
+    arrays = market.arrays
     paid = np.bincount(network.edge, solution.paid, arrays.n_edges)
     got = np.bincount(network.edge, solution.got, arrays.n_edges)
     most = np.bincount(network.edge, network.cap, arrays.n_edges)
-    for edge in np.flatnonzero((paid >= 1.0) & (got >= 1.0)):
-        trades.append(
-            PoolTrade(
-                market.states[arrays.edge_pool[edge]],
-                int(arrays.edge_i[edge]),
-                int(arrays.edge_j[edge]),
-                float(paid[edge]),
-                float(got[edge]),
-                float(most[edge] - paid[edge]),
-            )
+    return [
+        PoolTrade(
+            market.states[arrays.edge_pool[edge]],
+            int(arrays.edge_i[edge]),
+            int(arrays.edge_j[edge]),
+            float(paid[edge]),
+            float(got[edge]),
+            float(most[edge] - paid[edge]),
         )
-    return trades
+        for edge in np.flatnonzero((paid >= 1.0) & (got >= 1.0))
+    ]
 
 
 def round_trades(

@@ -1,8 +1,8 @@
 """Every profitable cycle of a snapshot with exact amounts, best first: what ``ouro scan`` prints.
 
-The float search finds all cycles whose optimum pays; each is then finished in exact integers: cycles of pairs by the
-compiled kernel, others by the families' quotes. A search whose results exceed the memory budget is done in parts,
-pool group by pool group, and the parts are merged.
+The float search finds all cycles whose optimum pays; each is then finished in exact integers: cycles of pairs
+by the compiled kernel, others by the families' quotes. A search whose results exceed the memory budget is done
+in parts, pool group by pool group, and the parts are merged.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,5 @@
-"""Pool snapshots (CSV, plain or gzip) read into exact states; every row that can't be used is named with its reason.
+"""Pool snapshots (CSV, plain or gzip) read into exact states; every row that can't be used is named with its
+reason.
 
 Columns: ``chain_id, dex, kind (v2|v3), pool, token0, token1, fee_ppm, reserve0, reserve1, sqrt_price_x96, tick,
 tick_spacing, liquidity``; others are ignored. A v3 row has no tick map, only the liquidity that is in range, so the

@@ -2,8 +2,8 @@
 
 Three shapes occur over the amounts of the coarsest token of a path. Smooth: climb and look at the neighbours that
 rounding could prefer. A saw: a pool that takes its fee from a coarse input rounds it up, so the profit rises
-slowly for 1/fee units and then falls by nearly one; the best tooth and its point are found by steps of one tooth. And
-a curve whose segments were an approximation: bracketed on a grid over decades first.
+slowly for 1/fee units and then falls by nearly one; the best tooth and its point are found by steps of one
+tooth. And a curve whose segments were an approximation: bracketed on a grid over decades first.
 """
 
 import math
@@ -14,6 +14,9 @@ _ROUNDING_WEI = 4.0
 _FEW = 2
 _GRID = 5
 _DISAGREE = 1e-7
+_GOLDEN = 0.381966011250105
+_PRECISION = 1e-7
+_NARROW_STEPS = 40
 
 
 def search(quotes: Quotes, amount_in_wei: int, expected_profit: float) -> None:
@@ -29,13 +32,13 @@ def search(quotes: Quotes, amount_in_wei: int, expected_profit: float) -> None:
     unit_worth = amounts[0] / start
     if len(amounts) > n_hops and _disagrees(amounts, expected_profit, unit_worth):
         start = _bracket(quotes, pivot, start)
-        peak = _climb(quotes, pivot, start, max(1, start >> 8))
+        peak = _narrow(quotes, pivot, max(1, start // 2), start * 2)
         _scan(quotes, pivot, peak, _FEW)
         return
     quotes.at(pivot, start)
     if unit_worth <= 1.0:
         return
-    peak = _climb(quotes, pivot, start, 1)
+    peak = _climb(quotes, pivot, start)
     peak = _best_tooth(quotes, pivot, peak, unit_worth, amount_in_wei, expected_profit)
     window = _window(amount_in_wei, expected_profit, unit_worth, _ROUNDING_WEI)
     _scan(quotes, pivot, peak, max(_FEW, window))
@@ -76,18 +79,66 @@ def _bracket(quotes: Quotes, pivot: int, start: int) -> int:
     return max(known)[1] if known else start
 
 
-def _climb(quotes: Quotes, pivot: int, start: int, first_step: int) -> int:
+def _narrow(quotes: Quotes, pivot: int, low: int, high: int) -> int:
+    """Parabolic steps, golden ones where those fail (Brent), over the pivot's amount between two bounds.
+
+    The profit is flat at its top, so an amount that is right to 1e-6 is right to about 1e-12 in money.
+    """
+
+    def net(amount: int) -> int:
+        found = quotes.at(pivot, amount)
+        return -(1 << 255) if found is None else found
+
+    best = low + int(_GOLDEN * (high - low))
+    second = third = best
+    top = second_net = third_net = net(best)
+    last = before_last = high - low
+    for _ in range(_NARROW_STEPS):
+        middle = (low + high) // 2
+        if high - low <= max(4, int(_PRECISION * best)):
+            break
+        p = q = 0.0
+        if before_last > 4:
+            r = float(best - second) * float(third_net - top)
+            q = float(best - third) * float(second_net - top)
+            p = float(best - third) * q - float(best - second) * r
+            q = 2.0 * (q - r)
+            p, q = (-p, q) if q > 0 else (p, -q)
+        move = int(p / q) if q else 0
+        inside = low < best + move < high and abs(move) < before_last // 2
+        if not move or not inside or top == -(1 << 255):
+            before_last = high - best if best < middle else low - best
+            move = int(_GOLDEN * before_last)
+            before_last = abs(before_last)
+        else:
+            before_last = last
+        last = abs(move)
+        least = max(1, int(_PRECISION * best))
+        trial = best + (move if last >= least else least if move > 0 else -least)
+        found = net(trial)
+        if found >= top:
+            low, high = (best, high) if trial >= best else (low, best)
+            third, third_net, second, second_net, best, top = second, second_net, best, top, trial, found
+        else:
+            low, high = (trial, high) if trial < best else (low, trial)
+            if found >= second_net or second == best:
+                third, third_net, second, second_net = second, second_net, trial, found
+            elif found >= third_net or third in (best, second):
+                third, third_net = trial, found
+    return best
+
+
+def _climb(quotes: Quotes, pivot: int, start: int) -> int:
     """Walk uphill over the pivot's amount with steps that double while they pay, then shrink to one."""
     for direction in (1, -1):
-        there = _climb_one_way(quotes, pivot, start, direction, first_step)
+        there = _climb_one_way(quotes, pivot, start, direction)
         if there != start:
-            # the shrinking steps went one way only; the last one may have gone too far
-            back = _climb_one_way(quotes, pivot, there, -direction, max(1, first_step >> 4))
-            return back if first_step > 1 else there
+            return there
     return start
 
 
-def _climb_one_way(quotes: Quotes, pivot: int, at: int, direction: int, step: int) -> int:
+def _climb_one_way(quotes: Quotes, pivot: int, at: int, direction: int) -> int:
+    step = 1
     best = quotes.at(pivot, at)
     rising = True
     while step:
