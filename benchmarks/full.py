@@ -1,4 +1,5 @@
-"""Every figure of the search in one run; ``quick`` is the short form that CI runs: it asserts results, never times."""
+"""Every figure of the search in one run; ``quick`` is the short form that CI runs: it asserts results, never
+times."""
 
 import os
 import sys

@@ -1,4 +1,5 @@
-"""The whole-network optimum: the published generator, real snapshots, and what greedy single cycles capture of it."""
+"""The whole-network optimum: the published generator, real snapshots, and what greedy single cycles capture of
+it."""
 
 from collections import Counter
 from pathlib import Path
@@ -103,7 +104,8 @@ def joint(record: Record, folder: Path) -> None:
 
 
 def greedy_value(market: MarketNetwork, native: str, max_hops: int = 4) -> tuple[float, float, float]:
-    """Values of: the best cycle again and again on the moved pools; disjoint cycles, greedy; and by integer program."""
+    """Values of: the best cycle again and again on the moved pools; disjoint cycles, greedy; and by integer
+    program."""
     arrays = market.arrays
     start = market.tokens.index(native)
     saved = arrays.segs.copy(), arrays.enabled.copy()

@@ -1,4 +1,5 @@
-"""Figures of one run: a table on stdout and JSON in a file, each figure with its target and the best known elsewhere."""
+"""Figures of one run: a table on stdout and JSON in a file, each figure with its target and the best known
+elsewhere."""
 
 import gc
 import json

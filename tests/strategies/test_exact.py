@@ -213,7 +213,8 @@ def test_budget_is_kept_and_the_best_so_far_returned() -> None:
 
 
 def test_costs_are_inside_the_optimum() -> None:
-    """A loan's fee makes the best input smaller; what is left is the best of every neighbour, and gas can take all."""
+    """A loan's fee makes the best input smaller; what is left is the best of every neighbour, and gas can take
+    all."""
     states = [pair(10, (0, 1), 10**21, 10**21), pair(11, (0, 1), 10**21, 12 * 10**20)]
     hops = [
         ExactHop(FAMILIES["uniswap_v2"], states[0], 0, 1),

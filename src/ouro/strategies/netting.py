@@ -123,7 +123,7 @@ def _connected(states: list, wanted: set[Address]) -> list:
         reached = grown
 
 
-def optimum(market: MarketNetwork, profit_token: Address, *, tolerance: float = 1e-9) -> DualSolution:
+def optimum(market: MarketNetwork, profit_token: Address, *, tolerance: float = 1e-8) -> DualSolution:
     """The most that one batch over all pools can bring in the profit token, everything else netted to zero."""
     values = np.array([1.0 if token == profit_token else 0.0 for token in market.tokens])
     return solve_dual(market.network, values, tolerance=tolerance)
