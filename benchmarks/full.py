@@ -79,7 +79,8 @@ def stream(
             walls.append((time.perf_counter_ns() - wall) / 1e6)
             found.append(len(candidates))
     arrays.segs[:] = saved
-    note = f"{'over ' if cycles > _COUNTED else ''}{min(cycles, _COUNTED):,} cycles, {np.median(found):.0f} found a block, processor p99 {np.percentile(cpus, 99):.2f}"
+    size = f"{'over ' if cycles > _COUNTED else ''}{min(cycles, _COUNTED):,} cycles"
+    note = f"{size}, {np.median(found):.0f} found a block, processor p99 {np.percentile(cpus, 99):.2f}"
     return record.add(name, walls, cpus, "ms", target, best_known, note).cpu
 
 
