@@ -141,7 +141,7 @@ audit: setup
 	exec $(PY) contracts/audit.py
 
 bench: setup
-	@exec $(PY) -m benchmarks.quick $(ARGS)
+	@exec $(PY) -m benchmarks.full $(ARGS)
 
 # No lock names a host: whatever registry the machine is set to is asked, and the hashes decide.
 lock: setup

@@ -16,9 +16,10 @@ FEE = 0.997
 
 
 def data_folder() -> Path | None:
-    """The folder of recorded data, from OURO_DATA; None where there is none."""
+    """The folder of recorded data: OURO_DATA, or ``shared/data`` beside the checkout; None where there is none."""
     configured = os.environ.get("OURO_DATA")
-    return Path(configured) if configured and Path(configured).is_dir() else None
+    folder = Path(configured) if configured else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
 
 
 def machine() -> str:
@@ -41,8 +42,10 @@ def random_market(n_tokens: int, n_pools: int, seed: int, noise: float = 0.001) 
     popularity /= popularity.sum()
     price = rng.lognormal(0, 2, n_tokens)
     pools = []
-    while len(pools) < n_pools:
-        a, b = (int(token) for token in rng.choice(n_tokens, 2, replace=False, p=popularity))
+    # drawn at once: one draw by weight costs as much as the whole list of tokens
+    drawn = rng.choice(n_tokens, (3 * n_pools + 100, 2), p=popularity)
+    drawn = drawn[drawn[:, 0] != drawn[:, 1]][:n_pools]
+    for a, b in drawn.tolist():
         depth = rng.lognormal(12, 2)
         pools.append(constant_product(a, b, depth / price[a], depth / price[b] * rng.lognormal(0, noise), FEE))
     return build_arrays(pools)

@@ -27,8 +27,8 @@ def kernel_fingerprint() -> str:
 
     digest = hashlib.sha256()
     for package in KERNEL_PACKAGES:
-        for path in sorted((_PACKAGE / package).glob("*.py")):
-            digest.update(f"{package}/{path.name}".encode() + b"\0" + path.read_bytes() + b"\0")
+        for path in sorted((_PACKAGE / package).rglob("*.py")):
+            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     features = binding.get_host_cpu_features().flatten()
     facts = (
         version("numba"),
@@ -63,6 +63,8 @@ def activate() -> Path | None:
 
     Without a writable folder kernels are compiled anew in each process, which is slow but right.
     """
+    # SciPy reads it when it is loaded: threads over matrices of a few hundred rows cost more than they bring
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     fingerprint = kernel_fingerprint()
     folder = _base_folder() / fingerprint
     try:

@@ -15,7 +15,7 @@ from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import TickTable
 from ouro.search.arrays import PoolPieces, build_arrays
 from ouro.search.finder import Finder
-from ouro.strategies.exact import ExactCycle, ExactHop, finish
+from ouro.strategies.exact import Costs, ExactCycle, ExactHop, finish
 from ouro.types import BlockContext
 
 CONTEXT = BlockContext(1, 1_700_000_000, 10**9)
@@ -210,3 +210,43 @@ def test_budget_is_kept_and_the_best_so_far_returned() -> None:
         best = result or back
         assert (best is None) == (budget < 6)
         assert best is None or best.quotes <= budget
+
+
+def test_costs_are_inside_the_optimum() -> None:
+    """A loan's fee makes the best input smaller; what is left is the best of every neighbour, and gas can take
+    all."""
+    states = [pair(10, (0, 1), 10**21, 10**21), pair(11, (0, 1), 10**21, 12 * 10**20)]
+    hops = [
+        ExactHop(FAMILIES["uniswap_v2"], states[0], 0, 1),
+        ExactHop(FAMILIES["uniswap_v2"], states[1], 1, 0),
+    ]
+    back = [
+        ExactHop(FAMILIES["uniswap_v2"], states[1], 0, 1),
+        ExactHop(FAMILIES["uniswap_v2"], states[0], 1, 0),
+    ]
+    path = max((hops, back), key=lambda way: output(way[1], output(way[0], 10**19)))
+    costs = Costs(per_gas=1e9, overhead_gas=21_000, fixed_wei=10**14, loan_ppm=900)
+    free = finish(path, 4e19, CONTEXT, expected_profit=4e18)
+    paying = finish(path, 4e19, CONTEXT, expected_profit=4e18, costs=costs)
+    assert free is not None
+    assert paying is not None
+    assert paying.amounts_wei[0] < free.amounts_wei[0]
+    assert paying.net_wei == paying.profit_wei - costs.total_wei(paying.amounts_wei[0], paying.gas_units)
+    for change in (-(10**15), 10**15):
+        amount = paying.amounts_wei[0] + change
+        gross = output(path[1], output(path[0], amount)) - amount
+        assert gross - costs.total_wei(amount, paying.gas_units) <= paying.net_wei * (1 + 1e-9)
+    assert finish(path, 4e19, CONTEXT, expected_profit=4e18, costs=Costs(fixed_wei=10**20)) is None
+
+
+def test_a_transfer_tax_is_paid_on_the_way_in() -> None:
+    states = [pair(10, (0, 1), 10**21, 12 * 10**20), pair(11, (0, 1), 10**21, 10**21)]
+    taxed = [
+        ExactHop(FAMILIES["uniswap_v2"], states[0], 0, 1),
+        ExactHop(FAMILIES["uniswap_v2"], states[1], 1, 0, tax_in_ppm=20_000),
+    ]
+    result = finish(taxed, 3e19, CONTEXT, expected_profit=3e18)
+    assert result is not None
+    first, middle, last = result.amounts_wei
+    assert output(taxed[0], first) == middle
+    assert output(taxed[1], middle - -(-middle * 20_000 // 10**6)) == last

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ouro import __version__
-from ouro.cli import books, config_check, contract, demo, doctor, run, signer
+from ouro.cli import bench, books, config_check, contract, demo, doctor, run, scan, signer
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -40,6 +40,8 @@ config_check.register(app)
 books.register(app)
 doctor.register(app)
 contract.register(app)
+scan.register(app)
+bench.register(app)
 
 
 def main() -> None:

@@ -154,6 +154,20 @@ def _enumerate(
     )
 
 
+def enumerate_rows(graph: TokenGraph, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> tuple[Int32, Int8]:
+    """All cycles as rows of edges (padded with -1) and their lengths. Raises ``CycleBudgetError``."""
+    limit = budget_bytes // bytes_per_cycle(graph.max_hops)
+    n_cycles = count_cycles(graph, limit)
+    if n_cycles > limit:
+        raise CycleBudgetError(n_cycles, n_cycles * bytes_per_cycle(graph.max_hops), budget_bytes, complete=False)
+    edges = np.empty((n_cycles, graph.max_hops), dtype=np.int32)
+    hops = np.empty(n_cycles, dtype=np.int8)
+    filled = 0
+    for row, start in enumerate(graph.starts):
+        filled += _enumerate(graph, row, int(start), n_cycles, True, filled, edges, hops)
+    return edges, hops
+
+
 @dataclass(frozen=True, slots=True)
 class CycleIndex:
     """Every cycle, row by row, and the rows of each pool.
@@ -183,17 +197,7 @@ class CycleIndex:
     @classmethod
     def of_graph(cls, graph: TokenGraph, n_pools: int, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> "CycleIndex":
         """As ``build``, from a graph made before."""
-        limit = budget_bytes // bytes_per_cycle(graph.max_hops)
-        n_cycles = count_cycles(graph, limit)
-        if n_cycles > limit:
-            raise CycleBudgetError(
-                n_cycles, n_cycles * bytes_per_cycle(graph.max_hops), budget_bytes, complete=False
-            )
-        edges = np.empty((n_cycles, graph.max_hops), dtype=np.int32)
-        hops = np.empty(n_cycles, dtype=np.int8)
-        filled = 0
-        for row, start in enumerate(graph.starts):
-            filled += _enumerate(graph, row, int(start), n_cycles, True, filled, edges, hops)
+        edges, hops = enumerate_rows(graph, budget_bytes)
         pool_start = np.zeros(n_pools + 1, dtype=np.int64)
         pool_cycles = np.empty(int(hops.sum(dtype=np.int64)), dtype=np.int64)
         index_pools(edges, hops, graph.edge_pool, n_pools, pool_start, pool_cycles)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ouro.search.arrays import Bool, Float64, Int8, Int32, Int64, MarketArraysLike
 from ouro.search.candidates import Candidate, Candidates
-from ouro.search.cycles import DEFAULT_BUDGET_BYTES, CycleIndex, count_cycles
+from ouro.search.cycles import DEFAULT_BUDGET_BYTES, CycleBudgetError, CycleIndex, count_cycles
 from ouro.search.graph import SearchInputError, TokenGraph, build_graph
 from ouro.search.screen import refresh_pools, screen_touched
 from ouro.search.sizing import scratch
@@ -18,6 +18,11 @@ from ouro.search.walk import UNTOUCHED, sweep_bounds, walk_touched
 __all__ = ["Candidate", "Candidates", "Finder", "Method", "SearchInputError", "SearchStats"]
 
 _FIRST_CAPACITY = 1024
+
+
+def bytes_per_result(max_hops: int) -> int:
+    """What one found cycle takes while it is sorted: its row, and a copy of it with ids and keys."""
+    return 2 * (4 * max_hops + 25) + 32
 
 
 class Method(StrEnum):
@@ -138,12 +143,19 @@ class Finder:
         """Number of cycles, over all start tokens; counting stops once ``limit`` is passed."""
         return len(self._index) if self._index is not None else count_cycles(self._graph, limit)
 
-    def evaluate(self, touched_pool_ids: npt.ArrayLike, min_profit: float = 0.0) -> Candidates:
+    def evaluate(
+        self, touched_pool_ids: npt.ArrayLike, min_profit: float = 0.0, *, closed_pool_ids: npt.ArrayLike = ()
+    ) -> Candidates:
         """Every cycle through a touched pool whose profit, in unit values, is above ``min_profit``, best first.
 
-        Pools that were enabled or disabled since the last call count as touched. Raises ``SearchInputError`` for
-        a pool id that the market didn't have at the last ``rebuild``.
+        Pools that were enabled or disabled since the last call count as touched. ``closed_pool_ids``: pools that no
+        cycle may use (walking only), so that a large search can be done in parts: the cycles through pools A, then
+        those through B with A closed. Raises ``SearchInputError`` for a pool id that the market didn't have at the
+        last ``rebuild``, ``CycleBudgetError`` where the found cycles don't fit into the budget.
         """
+        closed = self._checked(closed_pool_ids)
+        if len(closed) and self._index is not None:
+            raise SearchInputError("pools can only be closed where cycles are walked, not in a stored index")
         touched = self._checked(touched_pool_ids)
         flipped = np.flatnonzero(self._enabled != self._arrays.enabled[: self._n_pools])
         if len(flipped):
@@ -151,10 +163,15 @@ class Finder:
         self._refresh(touched)
         values = np.array([self._unit_values.get(int(token), 1.0) for token in self._graph.starts])
         thresholds = max(0.0, float(min_profit)) / values
-        found, looked = self._run(touched, thresholds)
-        if found > len(self._rows.hops):
-            self._rows = _Rows.of(1 << (found - 1).bit_length(), self._max_hops)
-            found, looked = self._run(touched, thresholds, again=True)
+        # a rank below every touched pool's is what the walk takes for closed
+        self._rank[closed] = -1
+        try:
+            found, looked = self._run(touched, thresholds)
+            if found > len(self._rows.hops):
+                self._rows = _Rows.of(self._more_rows(found), self._max_hops)
+                found, looked = self._run(touched, thresholds, again=True)
+        finally:
+            self._rank[closed] = UNTOUCHED
         self.stats = SearchStats(len(touched), looked, found)
         rows = self._rows
         start = rows.start[:found]
@@ -170,6 +187,12 @@ class Finder:
     def evaluate_all(self, min_profit: float = 0.0) -> Candidates:
         """The same over every pool: the full search."""
         return self.evaluate(np.arange(self._n_pools, dtype=np.int32), min_profit)
+
+    def _more_rows(self, found: int) -> int:
+        needed = found * bytes_per_result(self._max_hops)
+        if needed > self._budget_bytes:
+            raise CycleBudgetError(found, needed, self._budget_bytes, complete=True)
+        return min(1 << (found - 1).bit_length(), self._budget_bytes // bytes_per_result(self._max_hops))
 
     def _checked(self, touched_pool_ids: npt.ArrayLike) -> Int32:
         ids = np.unique(np.asarray(touched_pool_ids, dtype=np.int64))

@@ -121,6 +121,72 @@ def size_path(
 
 
 @njit(cache=True, nogil=True)
+def size_path_global(
+    edges: Int32,
+    n_hops: int,
+    seg_start: Int64,
+    seg_count: Int32,
+    segs: Float64,
+    cost_ppm: float,
+    crossing_costs: Float64,
+    work: Float64,
+    position: Int64,
+) -> tuple[float, float]:
+    """As ``size_path`` where the profit may have several tops: rates that rise again (dynamic fees) and
+    ``crossing_costs`` (per edge, in the start token: the gas of entering its next segment).
+
+    Between two segment ends the path is one Möbius map, whose best point is known; so every such stretch is looked
+    at, to the end of the first pool, and the best point of all is returned with the profit after crossings.
+    """
+    cost = 1.0 + cost_ppm * 1e-6
+    for hop in range(n_hops):
+        edge = edges[hop]
+        first = seg_start[edge]
+        if seg_count[edge] <= 0 or first < 0 or first + seg_count[edge] > segs.shape[0]:
+            return 0.0, 0.0
+        if not is_usable(segs[first, 0], segs[first, 1], segs[first, 2], segs[first, 3]):
+            return 0.0, 0.0
+        position[hop] = first
+        for column in range(4):
+            work[column, hop] = segs[first, column]
+    spent = 0.0
+    earned = 0.0
+    best_in = 0.0
+    best = 0.0
+    while True:
+        a = 1.0
+        c = 0.0
+        limit = np.inf
+        blocking = 0
+        for hop in range(n_hops):
+            # the map so far is a·x / (1 + c·x); the input at which this hop's capacity is used up
+            capacity = work[3, hop]
+            room = a - c * capacity
+            reach = capacity / room if room > 0.0 else np.inf
+            if capacity < np.inf and reach < limit:
+                limit = reach
+                blocking = hop
+            rate = work[2, hop] / work[0, hop]
+            c += rate * a
+            a *= rate * work[1, hop]
+        if not (0.0 < a < np.inf and c > 0.0):
+            break
+        top = min(max((math.sqrt(a / cost) - 1.0) / c, 0.0), limit)
+        profit = earned + top * (a / (1.0 + c * top) - cost)
+        if profit > best:
+            best, best_in = profit, spent + top
+        if not limit < np.inf:
+            break
+        earned += limit * (a / (1.0 + c * limit) - cost) - crossing_costs[edges[blocking]]
+        spent += limit
+        if not _advance(edges, n_hops, limit, blocking, seg_start, seg_count, segs, work, position):
+            break
+    if not (0.0 < best < np.inf and 0.0 < best_in < np.inf):
+        return 0.0, 0.0
+    return best_in, best
+
+
+@njit(cache=True, nogil=True)
 def _advance(
     edges: Int32,
     n_hops: int,

@@ -1,10 +1,10 @@
 """From a float optimum to exact integers: what is finally sent, bit for bit what the contracts compute.
 
 Where a token on the way has few decimals, one unit of it is worth many units of the start token, and the profit as
-a function of the input is a staircase: within a step more input buys nothing. So the search is over the amount
-of the coarsest token of the path (the *pivot*), each with the smallest input that yields it, which ``quote_out``
-gives backwards. Around the optimum the profit is flat to within rounding over a window that its curvature gives;
-the window is searched as far as the budget of quotes allows.
+a function of the input is a staircase: within a step more input buys nothing. So ``staircase`` searches over the
+amount of the coarsest token of the path (the *pivot*), each with the smallest input that yields it, which
+``quote_out`` gives backwards. Costs that depend on the trade (gas of crossed ticks, a loan's fee) are part of
+what is maximised, so the optimum is that of what is left.
 """
 
 import contextlib
@@ -16,121 +16,180 @@ from typing import Any
 from ouro.protocols.base import Family, QuoteError
 from ouro.types import BlockContext
 
-DEFAULT_QUOTES = 40
-_ROUNDING_WEI = 4.0
-_FEW = 2
+DEFAULT_QUOTES = 120
+PPM = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ExactHop:
-    """One direction through one pool at one state."""
+    """One direction through one pool at one state.
+
+    ``tax_in_ppm``: what the token keeps of a transfer into this pool; the pool receives the amount minus it.
+    """
 
     family: Family
     state: Any
     i: int
     j: int
+    tax_in_ppm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a trade costs beside the pools' own fees, in the start token's smallest unit.
+
+    ``per_gas``: price of one unit of gas (gas price over the start token's native value); ``overhead_gas``: of the
+    transaction itself; ``fixed_wei``: the data fee that a rollup pays on its base chain, or a relay's fee;
+    ``loan_ppm``: a flash loan's fee on the input.
+    """
+
+    per_gas: float = 0.0
+    overhead_gas: int = 0
+    fixed_wei: int = 0
+    loan_ppm: int = 0
+
+    def total_wei(self, amount_in_wei: int, gas_units: int) -> int:
+        """Costs of a trade, rounded against the trader."""
+        loan = -(-amount_in_wei * self.loan_ppm // PPM)
+        return loan + self.fixed_wei + math.ceil(self.per_gas * (self.overhead_gas + gas_units))
+
+
+NO_COSTS = Costs()
 
 
 @dataclass(frozen=True, slots=True)
 class ExactCycle:
-    """``amounts_wei[k]`` goes into hop k, the last one comes back; each is the exact output of the hop before.
+    """``amounts_wei[k]`` is sent into hop k, the last one comes back; each is the exact output of the hop before.
 
-    ``gas_units`` is the sum of the hops' quotes, ``quotes`` the number of exact quotes that it took.
+    ``gas_units`` is the sum of the hops' quotes, ``quotes`` the number of exact quotes that it took, ``cost_wei``
+    what ``Costs`` say.
     """
 
     amounts_wei: tuple[int, ...]
     gas_units: int
     quotes: int
+    cost_wei: int = 0
 
     @property
     def profit_wei(self) -> int:
-        """What comes back beyond what went in."""
+        """What comes back beyond what went in, before costs."""
         return self.amounts_wei[-1] - self.amounts_wei[0]
 
+    @property
+    def net_wei(self) -> int:
+        """What is left after costs."""
+        return self.profit_wei - self.cost_wei
 
-class _OutOfQuotesError(Exception):
+
+class OutOfQuotesError(Exception):
     """The budget of exact quotes is used up."""
 
 
-class _Quotes:
+class Quotes:
     """Exact quotes of a path: counted, remembered, and the best closed path that was seen."""
 
-    def __init__(self, hops: Sequence[ExactHop], context: BlockContext, budget: int) -> None:
-        self._hops = hops
+    def __init__(self, hops: Sequence[ExactHop], context: BlockContext, budget: int, costs: Costs) -> None:
+        self.hops = hops
         self._context = context
+        self._costs = costs
         self._kept = 2 * len(hops)
         self._budget = budget - self._kept
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
-        self._profits: dict[int, int] = {}
+        self._nets: dict[tuple[int, int], int] = {}
         self.used = 0
         self.best: tuple[int, ...] | None = None
-        self.best_profit = 0
+        self.best_net = 0
         self.best_gas = 0
-        self.best_input_wei = 0
         self._best_estimate = 0
+        self._best_input_wei = 0
 
     def _count(self) -> None:
         if self.used >= self._budget:
-            raise _OutOfQuotesError
+            raise OutOfQuotesError
         self.used += 1
 
-    def _out(self, hop: int, amount_wei: int) -> tuple[int, int]:
-        key = (hop, amount_wei)
+    def output(self, hop: int, sent_wei: int) -> tuple[int, int]:
+        """Output and gas of a hop when ``sent_wei`` is sent to its pool."""
+        key = (hop, sent_wei)
         if key not in self._known:
             self._count()
-            step = self._hops[hop]
-            quote = step.family.quote_in(step.state, step.i, step.j, amount_wei, self._context)
+            step = self.hops[hop]
+            arriving = sent_wei - -(-sent_wei * step.tax_in_ppm // PPM)
+            quote = step.family.quote_in(step.state, step.i, step.j, arriving, self._context)
             self._known[key] = (quote.amount_out_wei, quote.gas)
         return self._known[key]
 
-    def forward(self, amount_in_wei: int) -> tuple[int, ...]:
-        """Amounts of the path; shorter than it where a pool gives nothing or can't. Keeps the best."""
+    def need(self, hop: int, amount_out_wei: int) -> tuple[int, int]:
+        """What must be sent to a hop's pool for ``amount_out_wei``, by the family's exact-out quote, and its
+        gas."""
+        self._count()
+        step = self.hops[hop]
+        quote = step.family.quote_out(step.state, step.i, step.j, amount_out_wei, self._context)
+        if not step.tax_in_ppm:
+            return quote.amount_in_wei, quote.gas
+        return -(-quote.amount_in_wei * PPM // (PPM - step.tax_in_ppm)) + 1, quote.gas
+
+    def forward(self, amount_in_wei: int) -> tuple[tuple[int, ...], QuoteError | None]:
+        """Amounts of the path; shorter than it, with the error, where a pool gives nothing or can't. Keeps the
+        best."""
         amounts = [amount_in_wei]
         gas = 0
-        for hop in range(len(self._hops)):
+        for hop in range(len(self.hops)):
             if amounts[-1] <= 0:
-                return tuple(amounts)
+                return tuple(amounts), None
             try:
-                amount_out, hop_gas = self._out(hop, amounts[-1])
-            except QuoteError:
-                return tuple(amounts)
+                amount_out, hop_gas = self.output(hop, amounts[-1])
+            except QuoteError as error:
+                return tuple(amounts), error
             amounts.append(amount_out)
             gas += hop_gas
-        profit = amounts[-1] - amounts[0]
-        if profit > self.best_profit:
-            self.best, self.best_profit, self.best_gas = tuple(amounts), profit, gas
-        return tuple(amounts)
+        net = amounts[-1] - amounts[0] - self._costs.total_wei(amounts[0], gas)
+        if net > self.best_net:
+            self.best, self.best_net, self.best_gas = tuple(amounts), net, gas
+        return tuple(amounts), None
 
     def at(self, pivot: int, amount_wei: int) -> int | None:
-        """Profit when ``amount_wei`` leaves position ``pivot`` and its smallest input was paid; None if it can't.
+        """What is left when ``amount_wei`` leaves position ``pivot`` for its smallest input; None if it can't.
 
-        ``best_input_wei`` is kept for ``forward``: hops before the pivot may bring more than was asked, never less.
+        The input of the best is kept for ``settle``: hops before the pivot may bring more than asked, never less.
         """
-        if amount_wei in self._profits or amount_wei <= 0:
-            return self._profits.get(amount_wei)
-        need = output = amount_wei
+        key = (pivot, amount_wei)
+        if key in self._nets or amount_wei <= 0:
+            return self._nets.get(key)
+        needed = output = amount_wei
+        gas = 0
         try:
             for hop in range(pivot - 1, -1, -1):
-                self._count()
-                step = self._hops[hop]
-                need = step.family.quote_out(step.state, step.i, step.j, need, self._context).amount_in_wei
-            for hop in range(pivot, len(self._hops)):
-                output, _ = self._out(hop, output)
+                needed, hop_gas = self.need(hop, needed)
+                gas += hop_gas
+            for hop in range(pivot, len(self.hops)):
+                if output <= 0:
+                    return None
+                output, hop_gas = self.output(hop, output)
+                gas += hop_gas
         except QuoteError:
             return None
-        profit = self._profits[amount_wei] = output - need
-        if profit > self._best_estimate:
-            self._best_estimate, self.best_input_wei = profit, need
-        return profit
+        net = self._nets[key] = output - needed - self._costs.total_wei(needed, gas)
+        if net > self._best_estimate:
+            self._best_estimate, self._best_input_wei = net, needed
+        return net
 
     def settle(self) -> None:
-        """Quote the best input that ``at`` met through the whole path, with the quotes kept back for it."""
-        self._budget = self.used + self._kept
-        if self.best_input_wei:
-            self.forward(self.best_input_wei)
-        if self.best is not None:
-            # routers' exact-out quotes round up by up to one unit, which buys nothing
-            self.forward(self.best[0] - 1)
+        """Make the best that ``at`` saw a real path, with quotes that were kept for it."""
+        self._budget += self._kept
+        with contextlib.suppress(OutOfQuotesError):
+            if self._best_estimate > self.best_net:
+                self.forward(self._best_input_wei)
+            if self.best is not None:
+                # routers' exact-out quotes round up by up to one unit, which buys nothing
+                self.forward(self.best[0] - 1)
+
+    def result(self) -> ExactCycle | None:
+        """The best path that was seen, or None."""
+        if self.best is None:
+            return None
+        cost = self.best[-1] - self.best[0] - self.best_net
+        return ExactCycle(self.best, self.best_gas, self.used, cost)
 
 
 def finish(
@@ -140,102 +199,20 @@ def finish(
     *,
     expected_profit: float = 0.0,
     max_quotes: int = DEFAULT_QUOTES,
+    costs: Costs = NO_COSTS,
 ) -> ExactCycle | None:
-    """Exact amounts near the float optimum ``amount_in``; None where nothing with a positive profit was found.
+    """Exact amounts near the float optimum ``amount_in``; None where nothing is left after ``costs``.
 
-    ``expected_profit`` is the float profit there; it tells how flat the optimum is. At most ``max_quotes`` exact
-    quotes are made; fewer than three per hop can't find anything.
+    ``expected_profit`` is the float profit there, before costs; it tells how flat the optimum is, and where
+    the exact quotes disagree with it the segments were only an approximation and the search brackets anew. At most
+    ``max_quotes`` exact quotes are made; fewer than three per hop can't find anything.
     """
+    from ouro.strategies.staircase import search
+
     if not (math.isfinite(amount_in) and amount_in >= 0.0) or not hops:
         return None
-    quotes = _Quotes(hops, context, max_quotes)
-    with contextlib.suppress(_OutOfQuotesError):
-        _search(quotes, len(hops), max(1, int(amount_in)), expected_profit)
+    quotes = Quotes(hops, context, max_quotes, costs)
+    with contextlib.suppress(OutOfQuotesError):
+        search(quotes, max(1, int(amount_in)), expected_profit)
     quotes.settle()
-    if quotes.best is None:
-        return None
-    return ExactCycle(quotes.best, quotes.best_gas, quotes.used)
-
-
-def _search(quotes: _Quotes, n_hops: int, amount_in_wei: int, expected_profit: float) -> None:
-    amounts = quotes.forward(amount_in_wei)
-    if len(amounts) <= n_hops and amounts[-1] > 0:
-        # the float optimum can lie a rounding beyond what a pool has
-        amounts = quotes.forward(amount_in_wei - max(1, amount_in_wei >> 30))
-    if len(amounts) <= n_hops:
-        # one unit of what this hop gives is worth more than the float optimum
-        pivot, start = len(amounts), 1
-    else:
-        pivot = min(range(1, len(amounts)), key=amounts.__getitem__)
-        start = amounts[pivot]
-    unit_worth = amounts[0] / start
-    quotes.at(pivot, start)
-    if unit_worth <= 1.0:
-        return
-    peak = _climb(quotes, pivot, start)
-    _scan(quotes, pivot, peak, _FEW)
-    _other_teeth(quotes, pivot, peak, _window(amount_in_wei, expected_profit, unit_worth, unit_worth))
-    _scan(quotes, pivot, peak, _window(amount_in_wei, expected_profit, unit_worth, _ROUNDING_WEI))
-
-
-def _climb(quotes: _Quotes, pivot: int, start: int) -> int:
-    """Walk uphill over the pivot's amount with steps that double while they pay, then shrink to one."""
-    for direction in (1, -1):
-        there = _climb_one_way(quotes, pivot, start, direction)
-        if there != start:
-            return there
-    return start
-
-
-def _climb_one_way(quotes: _Quotes, pivot: int, at: int, direction: int) -> int:
-    best = quotes.at(pivot, at)
-    step = 1
-    rising = True
-    while step:
-        there = quotes.at(pivot, at + direction * step)
-        if there is not None and (best is None or there > best):
-            at, best = at + direction * step, there
-            if not rising:
-                step >>= 1
-            else:
-                step *= 2
-        else:
-            rising = False
-            step >>= 1
-    return at
-
-
-def _other_teeth(quotes: _Quotes, pivot: int, peak: int, window: int) -> None:
-    """Compare with the neighbouring peaks where the profit is a saw.
-
-    A fee that is rounded up on a coarse token makes one, with a period of 1/fee units: find the next peak, then
-    jump from peak to peak.
-    """
-    following = _climb_one_way(quotes, pivot, peak + 1, 1)
-    period = following - peak
-    if period <= 1:
-        return
-    for count in range(1, 1 + window // period):
-        for centre in (following + count * period, peak - count * period):
-            for offset in (-1, 0, 1):
-                quotes.at(pivot, centre + offset)
-
-
-def _window(amount_in_wei: int, expected_profit: float, unit_worth: float, noise_wei: float) -> int:
-    """Pivot units around the optimum where the profit is within ``noise_wei`` of its top, were there no rounding.
-
-    With a = (1 + profit/x)² the second-order loss of moving the input by d is about d²·c/√a, c = (√a - 1)/x.
-    """
-    if not (0.0 < expected_profit < math.inf):
-        return _FEW
-    root = 1.0 + expected_profit / amount_in_wei
-    curvature = (root - 1.0) / (amount_in_wei * root)
-    if curvature <= 0.0:
-        return _FEW
-    return int(min(1e6, math.sqrt(noise_wei / curvature) / unit_worth))
-
-
-def _scan(quotes: _Quotes, pivot: int, centre: int, window: int) -> None:
-    for offset in range(1, window + 1):
-        quotes.at(pivot, centre + offset)
-        quotes.at(pivot, centre - offset)
+    return quotes.result()
