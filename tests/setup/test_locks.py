@@ -11,6 +11,7 @@ LOCKS = (
     "contracts.lock",
     "requirements.lock",
     "requirements-dev.lock",
+    "requirements-audit.lock",
     "requirements-build.lock",
     "requirements-bootstrap.lock",
 )
