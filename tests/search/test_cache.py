@@ -22,9 +22,10 @@ def test_numba_uses_a_folder_named_by_the_kernels() -> None:
 def test_folder_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.kernel_fingerprint()
     for package in kernel_cache.KERNEL_PACKAGES:
-        (tmp_path / package).mkdir(parents=True)
-        for path in (kernel_cache._PACKAGE / package).glob("*.py"):
-            (tmp_path / package / path.name).write_bytes(path.read_bytes())
+        for path in (kernel_cache._PACKAGE / package).rglob("*.py"):
+            copy = tmp_path / path.relative_to(kernel_cache._PACKAGE)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
     monkeypatch.setattr(kernel_cache, "_PACKAGE", tmp_path)
     assert cache.kernel_fingerprint() == before
     for package in kernel_cache.KERNEL_PACKAGES:

@@ -13,6 +13,7 @@ LOCKS = (
     "requirements-dev.lock",
     "requirements-build.lock",
     "requirements-bootstrap.lock",
+    "requirements-audit.lock",
 )
 
 
