@@ -14,6 +14,7 @@ LOCKS = (
     "requirements-audit.lock",
     "requirements-build.lock",
     "requirements-bootstrap.lock",
+    "requirements-audit.lock",
 )
 
 

@@ -13,9 +13,11 @@ def warm() -> float:
     Call it at start-up, and once before tests are spread over processes, so that they don't all compile at once.
     """
     from ouro.protocols.kernels.warmup import run_exact_kernels
+    from ouro.search.convex.warm import warm_convex
     from ouro.search.warmup import run_every_kernel
 
     started = time.perf_counter()
     run_every_kernel()
+    warm_convex()
     run_exact_kernels()
     return time.perf_counter() - started
