@@ -29,8 +29,10 @@ if mutant := os.environ.get("OURO_TEST_EXECUTOR"):
 
 @pytest.fixture(scope="module", params=TESTED)
 def built_world(request: pytest.FixtureRequest) -> World:
-    """In-process world for cycles of up to six hops, per build on the oldest rules that it is made for; use ``world``,
-    which undoes what a test does."""
+    """In-process world for cycles of up to six hops, per build on the oldest rules that it is made for.
+
+    Use ``world``, which undoes what a test does.
+    """
     token = own_code("TestToken.sol", "TestToken")
     return World(EvmBackend(SPECS[request.param]), request.param, token).build(5)
 
