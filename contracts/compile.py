@@ -5,8 +5,8 @@
 
 The artifacts are committed, so running Ouro needs no compiler; ``--check`` in CI keeps them honest.
 
-The storage build of the executor, for chains without EIP-1153, is the same source with every ``tload`` and ``tstore``
-rewritten (``storage_source``). Its source is written and checked as the artifacts are.
+The storage build of the executor, for chains without EIP-1153, is the same source with every ``tload`` and
+``tstore`` rewritten (``storage_source``). Its source is written and checked as the artifacts are.
 """
 
 import argparse
@@ -91,8 +91,8 @@ def collect(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
 _STORAGE_NOTE = """// SPDX-License-Identifier: MIT
 // Written by contracts/compile.py from OuroExecutor.sol: transient words became storage words. Do not edit.
 //
-// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What is
-// stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
+// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What
+// is stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
 """
 _STORAGE_CONSTANT = """contract OuroExecutorStorage {
     uint256 private constant RESTING = 1 << 255;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Written by contracts/compile.py from OuroExecutor.sol: transient words became storage words. Do not edit.
 //
-// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What is
-// stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
+// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What
+// is stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
 pragma solidity 0.8.37;
 
 /// @title Ouro's executor: runs one plan of swaps atomically, on credit of the pools or on a loan.
