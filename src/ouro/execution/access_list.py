@@ -23,7 +23,6 @@ SLOT_COST, SLOT_SAVING = 1_900, 2_000
 
 _V2_SWAP_SLOTS = (6, 7, 8, 9, 10, 12)
 """token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
-_WITHOUT_POOL_CONTRACT = frozenset(("uniswap_v4",))
 _V3_SLOT0, _V3_LIQUIDITY, _V3_BITMAP = 0, 4, 6
 
 
@@ -80,12 +79,12 @@ def of_plan(
 ) -> AccessList:
     """The list of a cycle as ``encode_plan`` runs it, from the pools' states alone: no node is asked.
 
-    Only words that the cycle touches whatever the amounts are. Of pools without a state here, of families whose layout
-    isn't known here, and of tokens without a known balance slot, the words are left out.
+    Only words that the cycle touches whatever the amounts are. Of pools without a state here, of families whose
+    layout isn't known here, and of tokens without a known balance slot, the words are left out.
     """
     touched: dict[Address, set[int]] = {}
     for hop in hops:
-        if hop.family in _WITHOUT_POOL_CONTRACT:
+        if hop.family == "uniswap_v4":  # no contract of its own; what the manager touches depends on the netting
             continue
         own = touched.setdefault(hop.pool, set())
         state = states.get(hop.pool)
