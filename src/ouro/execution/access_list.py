@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from ouro.execution.shapes import MANAGED
 from ouro.execution.slots import BalanceSlot
-from ouro.hashing import keccak
+from ouro.protocols.v3_storage import mapping_slot, slot0_words
 from ouro.types import Address, Hop
 
 AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
@@ -23,7 +24,8 @@ SLOT_COST, SLOT_SAVING = 1_900, 2_000
 
 _V2_SWAP_SLOTS = (6, 7, 8, 9, 10, 12)
 """token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
-_V3_SLOT0, _V3_LIQUIDITY, _V3_BITMAP = 0, 4, 6
+_V2_LAYOUT = frozenset(("uniswap_v2", "swapr"))
+_V3_LAYOUT = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -84,13 +86,13 @@ def of_plan(
     """
     touched: dict[Address, set[int]] = {}
     for hop in hops:
-        if hop.family == "uniswap_v4":  # no contract of its own; what the manager touches depends on the netting
+        if hop.family in MANAGED:  # no contract of its own; what the manager touches depends on the netting
             continue
         own = touched.setdefault(hop.pool, set())
         state = states.get(hop.pool)
-        if hop.family == "uniswap_v2":
+        if hop.family in _V2_LAYOUT:
             own.update(_V2_SWAP_SLOTS)
-        elif hop.family == "uniswap_v3" and state is not None:
+        elif hop.family in _V3_LAYOUT and state is not None:
             own.update(_v3_words(state, hop.i == 0))
         # A pool's own balance of both its tokens changes, whoever stands before and after it.
         for token in (hop.token_in, hop.token_out):
@@ -110,11 +112,12 @@ def _v3_words(state: Any, zero_for_one: bool) -> tuple[int, ...]:
 
     What a swap crosses beyond is left out: it depends on the amount, and not listing it costs nothing.
     """
-    compressed = state.tick // state.tick_spacing + (not zero_for_one)
-    return _V3_SLOT0, 1 if zero_for_one else 2, _V3_LIQUIDITY, _bitmap_word(compressed >> 8)
+    layout, zero = state.layout, 0 if zero_for_one else 1
+    compressed = state.tick // state.tick_spacing + zero
+    fee_growth = layout.slot0 + (2 if layout.fee_word else 1) + zero
+    return (*slot0_words(state), fee_growth, layout.liquidity, _bitmap_word(compressed >> 8, layout.bitmap))
 
 
 @lru_cache(maxsize=1 << 12)
-def _bitmap_word(word: int) -> int:
-    key = (word & (1 << 256) - 1).to_bytes(32, "big") + _V3_BITMAP.to_bytes(32, "big")
-    return int.from_bytes(keccak(key), "big")
+def _bitmap_word(word: int, mapping: int) -> int:
+    return mapping_slot(word, mapping)
