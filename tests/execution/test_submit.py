@@ -22,6 +22,7 @@ from ouro.chain.rpc import Transport, connect
 from ouro.config.load import config_to_toml
 from ouro.config.model import ChainConfig, OuroConfig, RiskConfig
 from ouro.engine.bookkeeping import ChainBooks
+from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover, PublicLane
 from ouro.execution.rawtx import fee_of
 from ouro.execution.submit import NotSent, Submitted, Submitter, bumped
@@ -117,10 +118,12 @@ class Bench:
         assert isinstance(verdict, Approved), verdict
         return verdict
 
-    async def submit(self, approved: Approved, nonce: int = 0, submitter: Submitter | None = None) -> Any:
+    async def submit(
+        self, approved: Approved, nonce: int = 0, submitter: Submitter | None = None, listed: AccessList = ()
+    ) -> Any:
         received_ns = time.monotonic_ns()
         chosen = submitter or self.submitter
-        return await chosen.submit(approved, self.lease(nonce), received_ns, 500, self.followed.append)
+        return await chosen.submit(approved, self.lease(nonce), received_ns, 500, self.followed.append, listed)
 
     async def mine(self) -> None:
         await self.node.call("evm_mine", [])
@@ -175,6 +178,16 @@ async def test_signed_journaled_followed_sent_and_mined(bench: Bench) -> None:
     )
     assert record.attempt == done.attempt
     assert fee_of(done.attempt.raw_tx) == approved.plan.fee
+
+
+async def test_the_access_list_is_signed_and_mined(bench: Bench) -> None:
+    listed = ((EXECUTOR, ("0x" + "00" * 31 + "05",)), ("0x" + "77" * 20, ()))
+    done = await bench.submit(bench.approve(), listed=listed)
+    assert isinstance(done, Submitted)
+    await bench.mine()
+    assert (await bench.receipt(done.attempt))["status"] == "0x1"
+    sent = await bench.node.call("eth_getTransactionByHash", [done.attempt.tx_hash])
+    assert tuple((each["address"].lower(), tuple(each["storageKeys"])) for each in sent["accessList"]) == listed
 
 
 async def test_only_what_the_gate_approved_is_signed(bench: Bench) -> None:
