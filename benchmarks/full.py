@@ -21,10 +21,10 @@ from benchmarks.quick import methods_agree
 from benchmarks.record import Record, loads
 from benchmarks.search import move
 from ouro.search.arrays import StaticArrays
-from ouro.search.cache import warm
 from ouro.search.cycles import CycleIndex, count_cycles, enumerate_rows
 from ouro.search.finder import Finder, Method
 from ouro.search.graph import build_graph
+from ouro.strategies.warm import warm
 
 TOUCHED = 25
 _COUNTED = 20_000_000
@@ -132,7 +132,7 @@ def main(quick: bool = False, output: Path | None = None) -> None:
             "p99 <= 20 ms",
         )
     enumeration(record)
-    sizing.two_pairs(record, 200 if quick else 1_000)
+    sizing.sizes(record, 100 if quick else 1_000)
     parts = ("golden", "dual", "fixed") if folder is None or quick else tuple(convex.PARTS)
     for part in parts:
         convex.PARTS[part](record, folder or Path(), quick)
