@@ -1,5 +1,6 @@
 """The AMM families that the rest of the system can use, by name. A new family is one line here."""
 
+from ouro.protocols.algebra_adaptive import AlgebraAdaptive
 from ouro.protocols.algebra_integral import AlgebraIntegral
 from ouro.protocols.base import Family
 from ouro.protocols.pancakeswap_v3 import PancakeV3
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Family] = {
         Slipstream(),
         UniswapV4(),
         AlgebraIntegral(),
+        AlgebraAdaptive(),
         Swapr(),
     )
 }
