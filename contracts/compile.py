@@ -24,6 +24,9 @@ OPTIMIZER_RUNS = 1_000_000
 CONTRACTS: dict[str, tuple[str, Path]] = {
     "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
     "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+    "MarketRouter.sol": ("MarketRouter", ROOT / "src/ouro/testnet/artifacts_own/MarketRouter.json"),
+    "PancakeDeployer.sol": ("PancakeDeployer", ROOT / "src/ouro/testnet/artifacts_own/PancakeDeployer.json"),
+    "SlipstreamStub.sol": ("SlipstreamStub", ROOT / "src/ouro/testnet/artifacts_own/SlipstreamStub.json"),
     "Create3Factory.sol": ("Create3Factory", ROOT / "src/ouro/execution/artifacts/Create3Factory.json"),
     "PoolDriver.sol": ("PoolDriver", ROOT / "tests/differential/PoolDriver.json"),
 }
@@ -32,7 +35,14 @@ CONTRACTS: dict[str, tuple[str, Path]] = {
 # its address on all chains, and with it the executor's, comes from its code.
 Settings = tuple[str, bool, int]
 USUAL: Settings = (EVM_VERSION, True, OPTIMIZER_RUNS)
-SETTINGS: dict[str, Settings] = {"Create3Factory.sol": ("london", False, 200)}
+# Those of local chains are compiled by themselves: what is compiled along changes the others' bytes.
+_LOCAL: Settings = (EVM_VERSION, True, 200)
+SETTINGS: dict[str, Settings] = {
+    "Create3Factory.sol": ("london", False, 200),
+    "MarketRouter.sol": _LOCAL,
+    "PancakeDeployer.sol": _LOCAL,
+    "SlipstreamStub.sol": _LOCAL,
+}
 
 # 2394: "transient storage can break composability", told of every use of it
 _KNOWN_WARNINGS = {"2394"}
