@@ -67,7 +67,7 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "bribe gas": ("gas: BRIBE_GAS", "gas: gasleft()"),
     "callback authenticity": ("if (!authentic) revert BadCallback();", ""),
     "callback caller": ("mstore(m, caller())\n", "mstore(m, shl(96, 1))\n"),
-    "callback data": ("authentic := eq(or(and(keccak256(m, add(size, 0x20)), not(0xff)), shape), expected)", "authentic := 1"),
+    "callback data": ("authentic := eq(or(and(keccak256(m, add(size, 0x20)), HASHED), shape), expected)", "authentic := 1"),
     "pair names us": ("if eq(shape, 4) { authentic := and(authentic, eq(calldataload(4), address())) }", ""),
     "callback once": ("                tstore(EXPECTED, 0)\n            }\n        }\n        if (!authentic)", "            }\n        }\n        if (!authentic)"),
     "callback came": ("if tload(EXPECTED) { fail(0x4b520fc3) } // CallbackSkipped", ""),

@@ -46,7 +46,7 @@ class TestSettings:
 
     def test_constructor_needs_an_owner(self, world: World) -> None:
         with pytest.raises(RuntimeError, match="d92e233d"):
-            world.backend.deploy(contract.creation_code(NATIVE, []), world.stranger)
+            world.backend.deploy(world.build_of.deployment(NATIVE, [], None), world.stranger)
 
     def test_no_more_than_thirty_two_operators(self, world: World) -> None:
         for k in range(31):

@@ -100,10 +100,10 @@ class TestWhoMayCall:
             world.backend.send(world.executor, b"", world.owner, value=1)
 
     def test_treasury_defaults_to_the_owner(self, world: World) -> None:
-        made = world.backend.deploy(contract.creation_code(world.owner, []), world.stranger)
+        made = world.backend.deploy(world.build_of.deployment(world.owner, [], None), world.stranger)
         assert world.read(made, "treasury()", ["address"]) == (world.owner,)
         code = world.backend.evm.get_code(made).rstrip(b"\x00")
-        assert code == contract.executor_artifact().runtime_code.rstrip(b"\x00")
+        assert code == world.build_of.runtime_code.rstrip(b"\x00")
 
 
 class TestGuards:
