@@ -93,7 +93,7 @@ class LocalChain:
                         "name": venue.name,
                         "family": venue.family,
                         "factory": venue.factory,
-                        "fee_ppm": venue.fee_ppm,
+                        "fee_ppm": venue.fee_ppm if venue.family == "uniswap_v2" else None,
                         "start_block": venue.start_block,
                     }
                 )
