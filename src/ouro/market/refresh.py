@@ -1,7 +1,7 @@
 """Reading again, at each block, what no log tells: fees that factories, modules or hooks set, pauses.
 
-One batch of calls at the head. Until it has come back a pool with such fields is not ``tradable``. One that does not
-answer waits for the next block, a few times; one whose answers make no sense goes into quarantine with the reason.
+One batch of calls at the head. Until it has come back a pool with such fields is not ``tradable``. One that does
+not answer waits for the next block, a few times; one whose answers make no sense goes into quarantine.
 """
 
 from typing import Any

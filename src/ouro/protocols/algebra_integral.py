@@ -181,7 +181,7 @@ class AlgebraIntegral:
     ) -> tuple[StorageWrite | BalanceChange, ...]:
         """Global state, liquidity with the neighbouring ticks, and for positions the tick list and its tree."""
         after = self.apply(state, delta)
-        old, new = _words(state), _words(after)
+        old, new = global_words(state), global_words(after)
         if isinstance(delta, LiquidityDelta) and delta.change:
             for words, of in ((old, state), (new, after)):
                 for tick in (delta.lower, delta.upper):
@@ -270,7 +270,7 @@ def _neighbours(state: AlgebraIntegralState, tick: int) -> tuple[int, int]:
     return (ticks[before] if before >= 0 else MIN_TICK, ticks[after] if after < len(ticks) else MAX_TICK)
 
 
-def _words(state: AlgebraIntegralState) -> dict[int, int]:
+def global_words(state: AlgebraIntegralState) -> dict[int, int]:
     """The packed words that swaps change."""
     price = state.sqrt_price_x96
     packed = price | (state.tick & _U24) << 160 | state.fee_ppm << 184 | state.plugin_config << 200
