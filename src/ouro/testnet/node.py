@@ -21,6 +21,7 @@ from ouro.testnet.process import end, spawn
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 _RESTART_TRIES = 5
 _FREEZE_S = 30.0
+_WHOLE_STATE_S = 10.0
 
 
 class NodeStartError(Exception):
@@ -234,13 +235,22 @@ class AnvilNode:
                     return
 
     def _keep_good_state(self) -> None:
-        """A SIGKILL may hit the node while it writes its state: keep a copy that is whole."""
-        deadline = time.monotonic() + 2.0
-        while self.state_path.exists() and time.monotonic() < deadline:
+        """The node rewrites its state in place: stop it at a moment at which the file is whole, and keep a copy.
+
+        It stays frozen, so that nothing is written between the copy and the kill that follows.
+        """
+        deadline = time.monotonic() + _WHOLE_STATE_S
+        while True:
+            self.freeze()
+            if not self.state_path.exists():
+                return
             content = self.state_path.read_bytes()
             if _is_json(content):
                 self._good_state.write_bytes(content)
                 return
+            if time.monotonic() > deadline or not self.running:
+                return  # the copy of before, if there is one, will have to do
+            self.thaw()
             time.sleep(0.02)
 
     def _restore_good_state(self) -> None:
