@@ -5,6 +5,7 @@ buy one W back in the dear pools, so every cycle W → T1 → … → Tk → W g
 """
 
 import math
+import os
 import re
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ TEST_TOKEN = load_json(ROOT / "src/ouro/testnet/artifacts_own/TestToken.json")
 TRANSIENT = "OuroExecutor"
 STORAGE = "OuroExecutorStorage"
 BUILDS = (TRANSIENT, STORAGE)
+TESTED = (TRANSIENT,) if os.environ.get("OURO_TEST_EXECUTOR") else BUILDS
+"""A mutant takes the place of the first (conftest.py)."""
 SPECS = {TRANSIENT: "Cancun", STORAGE: "London"}
 """The oldest rules that a build is made for."""
 MAX_UINT = (1 << 256) - 1
