@@ -21,7 +21,7 @@ SCRATCH_SLOTS = (
     *range(0x6F75726F20, 0x6F75726F30),  # tokens
     *range(0x6F75726F40, 0x6F75726F50),  # what was held of them
 )
-"""Words that the storage build uses while a program runs. They rest non-zero: that decides what writing them costs."""
+"""Words that the storage build uses while a program runs. They rest non-zero: that decides what a write costs."""
 
 TREASURY_SLOT = 2
 OPERATORS_SLOT = 3
