@@ -122,7 +122,7 @@ _test_packages: setup
 
 # Forge on each build of the executor; both are shipped.
 FORGE_TESTS = cd contracts && for build in OuroExecutor OuroExecutorStorage; do \
-    echo "$$build"; OURO_BUILD=$$build ../$(FORGE) test; done
+    echo "$$build"; OURO_BUILD=$$build ../$(FORGE) test || exit 1; done
 
 gas: _test_packages
 	@exec $(PY) tests/contracts/gas_table.py $(ARGS)
@@ -137,7 +137,7 @@ contract-checks: _test_packages
 	@$(PY) contracts/compile.py --check
 	$(PY) tests/contracts/gas_table.py
 	$(PY) tests/contracts/model.py --length 2 --sample 500
-	$(FORGE_TESTS) | grep -v "^|\|^+\|^╭\|^╰"
+	$(FORGE_TESTS)
 
 contract-tests-long: export FOUNDRY_PROFILE = long
 contract-tests-long: _test_packages
