@@ -112,7 +112,7 @@ class Town:
         self.send(token, "setPool(address)", pool)
         return token, PoolState("uniswap_v3", pool, tokens)
 
-    def probe(self, token: str, state: PoolState, **options: Any) -> TokenReport:
+    def probe(self, token: str, state: Any, **options: Any) -> TokenReport:
         async def ask() -> TokenReport:
             reader = await connect(self.client.url, chain_id=CHAIN_ID)
             try:
@@ -249,7 +249,7 @@ class DeadNode:
 def test_a_node_that_does_not_answer_gives_no_verdict() -> None:
     block = PinnedBlock(7, "0x" + "1" * 64, 1_700_000_000, 0, "0x7")
     token, base = "0x" + "1" * 40, "0x" + "2" * 40
-    state = PoolState("uniswap_v2", "0x" + "3" * 40, (token, base))
+    state: Any = PoolState("uniswap_v2", "0x" + "3" * 40, (token, base))
     report = asyncio.run(probe_token(DeadNode(), token, state, block, 1, timeout_s=20))
     assert report.verdict is Verdict.UNKNOWN
     assert report.reason
@@ -269,7 +269,7 @@ class Shelf:
 def test_pools_of_refused_tokens_are_taken_out_and_the_book_is_kept(town: Town, tmp_path: Path) -> None:
     good, good_state = town.pair(PLAIN)
     bad, bad_state = town.pair(HONEYPOT)
-    states = {state.address: state for state in (good_state, bad_state)}
+    states: dict[str, Any] = {state.address: state for state in (good_state, bad_state)}
     book, market = TokenBook(), Shelf(states)
 
     async def probe_all() -> list[TokenReport]:

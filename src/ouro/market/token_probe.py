@@ -25,6 +25,7 @@ from ouro.market.probe.bridge import ReadBridge
 from ouro.market.probe.script import Job
 from ouro.market.reader import PinnedBlock
 from ouro.market.sealed import read_sealed, write_sealed
+from ouro.protocols.base import PoolState
 from ouro.types import Address, Hash
 
 KIND, VERSION = "ouro-tokens", 1
@@ -72,17 +73,6 @@ class TokenReport:
     flags: tuple[str, ...] = ()
 
 
-class ProbedState(Protocol):
-    """What is needed of a pool's state."""
-
-    @property
-    def family(self) -> str: ...
-    @property
-    def address(self) -> Address: ...
-    @property
-    def tokens(self) -> tuple[Address, ...]: ...
-
-
 class Quarantines(Protocol):
     """What is needed of a market."""
 
@@ -95,7 +85,7 @@ class Quarantines(Protocol):
 async def probe_token(
     reader: Caller,
     token: Address,
-    state: ProbedState,
+    state: PoolState,
     block: PinnedBlock,
     chain_id: int,
     *,
@@ -209,7 +199,7 @@ def tokens_path(data_dir: Path, chain_name: str) -> Path:
 
 async def admit(
     reader: Caller,
-    states: Mapping[Address, ProbedState],
+    states: Mapping[Address, PoolState],
     book: TokenBook,
     block: PinnedBlock,
     chain_id: int,
@@ -218,7 +208,7 @@ async def admit(
     pools_per_token: int = 3,
 ) -> list[TokenReport]:
     """Probe every token of ``states`` without a verdict, in its pools in turn until one gives it. What is new."""
-    pools: dict[Address, list[ProbedState]] = {}
+    pools: dict[Address, list[PoolState]] = {}
     for state in states.values():
         for token in state.tokens:
             pools.setdefault(token, []).append(state)
@@ -249,7 +239,7 @@ def quarantine_refused(market: Quarantines, book: TokenBook) -> list[Address]:
     return found
 
 
-def _best_first(states: Sequence[ProbedState]) -> list[ProbedState]:
+def _best_first(states: Sequence[PoolState]) -> list[PoolState]:
     """Pools whose swap the trial can drive before those where it can only transfer."""
     return sorted(states, key=lambda state: state.family not in _KINDS)
 
