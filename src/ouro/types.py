@@ -13,6 +13,9 @@ from typing import TypeAlias
 
 Address: TypeAlias = str
 Hash: TypeAlias = str
+PoolId: TypeAlias = str
+"""What names a pool on its chain: the address of its contract, or the 32 bytes that a Uniswap V4 manager gives it.
+Both as lower-case 0x-hex; they differ in length, so that one can't be taken for the other."""
 
 
 class Mode(StrEnum):
@@ -90,7 +93,7 @@ class BlockContext:
 class Edge:
     """A direction through a pool: token position ``i`` in, ``j`` out, positions in the pool's token list."""
 
-    pool: Address
+    pool: PoolId
     i: int
     j: int
 
@@ -103,8 +106,8 @@ class Cycle:
     tokens: tuple[Address, ...]
 
     @property
-    def pools(self) -> tuple[Address, ...]:
-        """Pool addresses in path order."""
+    def pools(self) -> tuple[PoolId, ...]:
+        """Pools in path order."""
         return tuple(edge.pool for edge in self.edges)
 
 
@@ -132,9 +135,9 @@ class Opportunity:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One exact swap of a plan."""
+    """One exact swap of a plan. Tokens are the pool's own: Uniswap V4's native coin is the zero address."""
 
-    pool: Address
+    pool: PoolId
     family: str
     token_in: Address
     token_out: Address
@@ -179,8 +182,8 @@ class Plan:
     calldata: bytes = field(repr=False)
 
     @property
-    def pools(self) -> tuple[Address, ...]:
-        """Pool addresses in path order."""
+    def pools(self) -> tuple[PoolId, ...]:
+        """Pools in path order."""
         return tuple(hop.pool for hop in self.hops)
 
     @property

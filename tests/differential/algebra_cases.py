@@ -91,7 +91,7 @@ class AlgebraPlay(Play):
         after = msgspec.structs.replace(
             self.state, sqrt_price_x96=ours.sqrt_price_x96, tick=ours.tick, liquidity=ours.liquidity
         )
-        for where, word in algebra_integral._words(after).items():
+        for where, word in algebra_integral.global_words(after).items():
             self.mirror.expect(f"slot {where} after {what}", word, self.chain.slot(self.pool, where))
 
     def crossed_slots(self) -> set[int]:

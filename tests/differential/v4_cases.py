@@ -127,7 +127,7 @@ class V4Play(Play):
         return result
 
     def _base(self) -> int:
-        return uniswap_v4._base_slot(self.state)
+        return uniswap_v4.base_slot(self.state)
 
     def _compare_after(self, what: str, ours: SwapResult) -> None:
         after = uniswap_v4._moved(self.state, ours.sqrt_price_x96, ours.tick, ours.liquidity)

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 from shadowing import Follower
 from world import World, address_of, calldata  # pyright: ignore[reportMissingImports]
@@ -121,12 +122,14 @@ async def test_bad_pools_and_tokens_are_named_and_the_rest_works(node_world: Wor
     nowhere = address_of("no pool here")
     fake_token = address_of("no token here")
     empty = type(states[good])(nowhere, states[good].tokens, 1, 1, 3000)
-    tokenless = type(states[good])(world.executor, (fake_token, states[good].tokens[1]), 1, 1, 3000)
+    other = next(state for address, state in states.items() if address != good)
+    tokenless = msgspec.structs.replace(other, tokens=(fake_token, other.tokens[1]))
+    strange = msgspec.structs.replace(states[good], address=world.executor)
     reader = await follower.reader()
     shadow = ShadowEvm("test", 9_300_001)
     await shadow.load(
         reader,
-        [states[good], empty, tokenless],
+        [states[good], empty, tokenless, strange],
         executor=world.executor,
         operators=[world.operator],
         block_number=follower.number,
@@ -134,5 +137,6 @@ async def test_bad_pools_and_tokens_are_named_and_the_rest_works(node_world: Wor
     await reader.close()
     assert shadow.supports([good]) is None
     assert "no code" in (shadow.supports([nowhere]) or "")
-    assert fake_token in (shadow.supports([world.executor]) or "")
+    assert fake_token in (shadow.supports([other.address]) or "")
+    assert "not laid out as uniswap_v2's" in (shadow.supports([world.executor]) or "")
     assert "not loaded" in (shadow.supports([address_of("unknown")]) or "")

@@ -26,19 +26,49 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SignOff(_Section):
+    """Who takes the responsibility for trading a family live that is not proven, when, and why."""
+
+    by: Annotated[str, Field(min_length=2)]
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    reason: Annotated[str, Field(min_length=10)]
+
+
+FamilyName = Literal[
+    "uniswap_v2",
+    "swapr",
+    "uniswap_v3",
+    "pancakeswap_v3",
+    "slipstream",
+    "uniswap_v4",
+    "algebra_integral",
+    "solidly",
+]
+
+
 class DexConfig(_Section):
-    """One factory whose pools are watched."""
+    """One factory whose pools are watched; for ``uniswap_v4`` the factory is the pool manager.
+
+    ``unproven`` watches a family whose proof is not whole (see ``protocols.registry.PROOFS``); live it needs
+    ``sign_off`` as well.
+    """
 
     name: str
-    family: Literal["uniswap_v2", "uniswap_v3"]
+    family: FamilyName
     factory: ConfigAddress
     fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] | None = None
     start_block: NonNegativeInt = 0
+    unproven: Literal["off", "watch"] = "off"
+    sign_off: SignOff | None = None
 
     @model_validator(mode="after")
-    def _v2_needs_a_fee(self) -> Self:
+    def _fee_belongs_to_v2(self) -> Self:
         if self.family == "uniswap_v2" and self.fee_ppm is None:
             raise ValueError(f"dex {self.name!r}: fee_ppm is needed for uniswap_v2 (3000 means 0.30 %)")
+        if self.family != "uniswap_v2" and self.fee_ppm is not None:
+            raise ValueError(
+                f"dex {self.name!r}: fee_ppm is only for uniswap_v2; pools of {self.family} tell theirs, remove it"
+            )
         return self
 
 
@@ -103,11 +133,16 @@ class ChainConfig(_Section):
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
+    refresh_timeout_ms: PositiveInt = 250
+    """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
+    not read again by then sit that block out."""
 
     @model_validator(mode="after")
     def _start_defaults_to_native(self) -> Self:
         if len({dex.name for dex in self.dexes}) != len(self.dexes):
             raise ValueError("dex names must be distinct")
+        if len({dex.factory for dex in self.dexes}) != len(self.dexes):
+            raise ValueError("two dexes have the same factory")
         if not self.start_tokens:
             object.__setattr__(self, "start_tokens", (self.wrapped_native,))
         return self

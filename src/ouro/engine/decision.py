@@ -31,15 +31,17 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
     )
     state.carry(selection.carry)
     decision = Decision(tuple(selection.opportunities), candidates=len(candidates))
+    chosen = {
+        pool: state.market.states[pool]
+        for opportunity in selection.opportunities
+        for pool in opportunity.cycle.pools
+    }
     plan_context = PlanContext(
-        families={
-            pool: state.market.states[pool].family
-            for opportunity in selection.opportunities
-            for pool in opportunity.cycle.pools
-        },
+        families={pool: chosen[pool].family for pool in chosen},
         execution_block=context,
         value_in_native=state.prices.value_in_native,
         fee_rule=lambda base, tip: state.fees.bid_fee(base, tip, state.config.inclusion_blocks),
+        states=chosen,
     )
     for opportunity in selection.opportunities:
         try:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ouro.execution.shapes import EXECUTABLE
 from ouro.types import Address, Hop
 
-CREDIT_FAMILIES = frozenset(("uniswap_v2", "uniswap_v3", "uniswap_v4"))
+CREDIT_FAMILIES = EXECUTABLE
 """Families whose pools pay out before they are paid."""
 
 _MILLION = 1_000_000

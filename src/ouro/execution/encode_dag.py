@@ -23,10 +23,10 @@ from ouro.execution.program import (
     address_bytes,
     encode_program,
 )
+from ouro.execution.shapes import CONCENTRATED, EXECUTABLE, MANAGED, PAIRS
 from ouro.types import Address, Hop
 
 MAX_DAG_HOPS = 32
-_FAMILIES = ("uniswap_v2", "uniswap_v3", "uniswap_v4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,13 @@ def _moved_tokens(ops: Sequence[Op], profit_token: Address) -> tuple[Address, ..
 
 
 def _lower(where: str, hop: Hop, places: Places) -> Hop:
-    if hop.family not in _FAMILIES:
-        raise EncodeError(f"{where}.family", f"{hop.family!r} has no operation; known: {', '.join(_FAMILIES)}")
+    if hop.family not in EXECUTABLE:
+        raise EncodeError(
+            f"{where}.family", f"{hop.family!r} has no operation; known: {', '.join(sorted(EXECUTABLE))}"
+        )
     if (hop.i, hop.j) not in ((0, 1), (1, 0)):
         raise EncodeError(f"{where}.i", f"({hop.i}, {hop.j}) is not a direction of a two-token pool")
-    v4 = hop.family == "uniswap_v4"
+    v4 = hop.family in MANAGED
     for name in ("token_in", "token_out") if v4 else ("pool", "token_in", "token_out"):
         value = getattr(hop, name)
         if not (v4 and value == NATIVE):
@@ -216,10 +218,10 @@ class _Schedule:
         self.places = places
         self.manager = (places.v4_manager or "").lower()
         self.wrapped = (places.wrapped_native or "").lower()
-        self.v4 = [hop for hop in hops if hop.family == "uniswap_v4"]
+        self.v4 = [hop for hop in hops if hop.family in MANAGED]
         ordered = _in_order(hops, profit_token)
-        self.v3 = [hop for hop in ordered if hop.family == "uniswap_v3"]
-        self.v2 = [hop for hop in ordered if hop.family == "uniswap_v2"]
+        self.v3 = [hop for hop in ordered if hop.family in CONCENTRATED]
+        self.v2 = [hop for hop in ordered if hop.family in PAIRS]
         self.unopened = {hop.pool for hop in self.v3}
         self.here: Counter[Address] = Counter()
         self.ops: list[Op] = []

@@ -1,12 +1,16 @@
 """From an exact opportunity to an exact plan: hops, calldata, gas, bid, floor of profit, deadline."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ouro.config.model import BidConfig, ChainConfig
-from ouro.execution.encode import encode_plan
+from ouro.execution.encode import EncodeError, encode_plan
+from ouro.execution.encode_dag import Guards, Places, encode_dag
+from ouro.execution.program import PoolKey
+from ouro.execution.shapes import MANAGED
 from ouro.hashing import keccak
-from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan
+from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
 TRANSACTION_BASE_GAS = 21_000
 CALLDATA_GAS_PER_BYTE = 16
@@ -24,13 +28,15 @@ FeeRule = Callable[[int, int], FeeBid]
 class PlanContext:
     """What a plan needs to know of the chain at the moment of decision.
 
-    ``value_in_native(token, amount_wei)`` prices the profit token in the native coin.
+    ``value_in_native(token, amount_wei)`` prices the profit token in the native coin. ``states`` are needed of
+    Uniswap V4's pools: key and manager are in them.
     """
 
-    families: Mapping[Address, str]
+    families: Mapping[PoolId, str]
     execution_block: BlockContext
     value_in_native: Callable[[Address, int], int]
     fee_rule: FeeRule
+    states: Mapping[PoolId, Any] = field(default_factory=dict)
 
 
 def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
@@ -50,13 +56,49 @@ def expected_gas(opportunity: Opportunity) -> int:
     )
 
 
-def hops_of(opportunity: Opportunity, families: Mapping[Address, str]) -> tuple[Hop, ...]:
-    """The swaps of an opportunity, in path order."""
+def hops_of(
+    opportunity: Opportunity, families: Mapping[PoolId, str], states: Mapping[PoolId, Any]
+) -> tuple[Hop, ...]:
+    """The swaps of an opportunity, in path order.
+
+    The path has the wrapped coin where a Uniswap V4 pool trades the native one; its hop has what the pool has.
+    """
     tokens, amounts = opportunity.cycle.tokens, opportunity.amounts_wei
-    return tuple(
-        Hop(edge.pool, families[edge.pool], tokens[k], tokens[k + 1], edge.i, edge.j, amounts[k], amounts[k + 1])
-        for k, edge in enumerate(opportunity.cycle.edges)
-    )
+    hops = []
+    for k, edge in enumerate(opportunity.cycle.edges):
+        family = families[edge.pool]
+        token_in, token_out = tokens[k], tokens[k + 1]
+        if family in MANAGED:
+            own = states[edge.pool].tokens
+            token_in, token_out = own[edge.i], own[edge.j]
+        hops.append(Hop(edge.pool, family, token_in, token_out, edge.i, edge.j, amounts[k], amounts[k + 1]))
+    return tuple(hops)
+
+
+def calldata_of(
+    hops: Sequence[Hop],
+    profit_token: Address,
+    min_profit_wei: int,
+    max_block_number: int,
+    wrapped_native: Address,
+    states: Mapping[PoolId, Any],
+) -> bytes:
+    """A cycle as calldata of the executor, in the manager's books where it goes through Uniswap V4.
+
+    Raises ``EncodeError``.
+    """
+    managed = {hop.pool: states[hop.pool] for hop in hops if hop.family in MANAGED}
+    if not managed:
+        return encode_plan(hops, profit_token, min_profit_wei, max_block_number)
+    keys = {
+        pool: PoolKey(state.tokens[0], state.tokens[1], state.key_fee, state.tick_spacing, state.hooks)
+        for pool, state in managed.items()
+    }
+    managers = {state.manager for state in managed.values()}
+    if len(managers) > 1:
+        raise EncodeError("hops", f"pools of {len(managers)} managers; the executor opens the books of one")
+    places = Places(managers.pop(), keys, wrapped_native)
+    return encode_dag(hops, profit_token, min_profit_wei, Guards(max_block_number=max_block_number), places)
 
 
 def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext, lane: str) -> Plan:
@@ -73,7 +115,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
     fee = context.fee_rule(base_fee, tip)
     cost_native = gas * (fee.max_fee_per_gas_wei if fee.legacy else base_fee + tip)
     floor = _break_even(opportunity.gross_profit_wei, value, cost_native)
-    hops = hops_of(opportunity, context.families)
+    hops = hops_of(opportunity, context.families, context.states)
     max_block = opportunity.block_number + config.inclusion_blocks
     return Plan(
         plan_id=plan_id_of(opportunity),
@@ -91,7 +133,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         found_at_hash=opportunity.block_hash,
         max_block_number=max_block,
         lane=lane,
-        calldata=encode_plan(hops, profit_token, floor, max_block),
+        calldata=calldata_of(hops, profit_token, floor, max_block, config.wrapped_native, context.states),
     )
 
 

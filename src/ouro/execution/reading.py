@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ouro.execution.layouts import Place, ViewCall
 from ouro.execution.slots import (
     PLAIN_TOKEN_SLOTS,
     PROXY_SLOTS,
@@ -18,8 +19,6 @@ BALANCE_OF = selector("balanceOf(address)")
 _TRANSFER = selector("transfer(address,uint256)")
 _CHUNK = 400
 _ADDRESS_MASK = (1 << 160) - 1
-
-Place = tuple[Address, int]
 
 
 class Reader(Protocol):
@@ -65,11 +64,46 @@ async def read_codes(reader: Reader, addresses: Iterable[Address], block_number:
     return {address: code for address, code in found.items() if code is not None}
 
 
+async def read_native(reader: Reader, accounts: Iterable[Address], block_number: int) -> dict[Address, int]:
+    """Balances of the native coin; missing where the node can't tell."""
+    wanted = list(dict.fromkeys(accounts))
+    answers = await _ask(reader, [("eth_getBalance", [account, hex(block_number)]) for account in wanted])
+    found = {account: _bytes(answer) for account, answer in zip(wanted, answers, strict=True)}
+    return {account: int.from_bytes(value, "big") for account, value in found.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Accesses:
+    """Contracts and words that calls touch."""
+
+    contracts: set[Address] = field(default_factory=set)
+    places: list[Place] = field(default_factory=list)
+
+
+async def read_accesses(reader: Reader, calls: Sequence[ViewCall], block_number: int) -> Accesses:
+    """What these calls read, by ``eth_createAccessList``; nothing where the node has no such method."""
+    requests = []
+    for call in calls:
+        request = {"to": call.to, "data": "0x" + call.data.hex()}
+        if call.sender is not None:
+            request["from"] = call.sender
+        requests.append(("eth_createAccessList", [request, hex(block_number)]))
+    found = Accesses()
+    for answer in await _ask(reader, requests):
+        entries = answer.get("accessList") if isinstance(answer, dict) else None
+        for entry in entries or ():
+            address = str(entry["address"]).lower()
+            found.contracts.add(address)
+            found.places += [(address, int(key, 16)) for key in entry["storageKeys"]]
+    return found
+
+
 @dataclass(slots=True)
 class Readings:
-    """Words and codes of one block, and why some accounts can't be used."""
+    """Words, codes and native balances of one block, and why some accounts can't be used."""
 
     words: dict[Place, int] = field(default_factory=dict)
+    native: dict[Address, int] = field(default_factory=dict)
     codes: dict[Address, bytes] = field(default_factory=dict)
     faults: dict[Address, str] = field(default_factory=dict)
 
@@ -107,6 +141,7 @@ class TokenReader:
             for holder in holders[token]
         ]
         found.words |= await read_words(self._reader, places, self._number)
+        found.native = await read_native(self._reader, holders, self._number)
         return found
 
     async def _read_balances(self, holders: Mapping[Address, Sequence[Address]], found: Tokens) -> None:
@@ -158,17 +193,11 @@ class TokenReader:
 
     async def _access_lists(self, holders: Mapping[Address, Address]) -> list[Place]:
         """By ``eth_createAccessList`` of a transfer out of a pool; empty where the node has no such method."""
-        calls = []
-        for token, holder in holders.items():
-            transfer = {"from": holder, "to": token, "data": _hex(_TRANSFER, holder, 1)}
-            calls.append(("eth_createAccessList", [transfer, hex(self._number)]))
-        places: list[Place] = []
-        for answer in await _ask(self._reader, calls):
-            entries = answer.get("accessList") if isinstance(answer, dict) else None
-            for entry in entries or ():
-                address = str(entry["address"]).lower()
-                places += [(address, int(key, 16)) for key in entry["storageKeys"]]
-        return places
+        calls = [
+            ViewCall(token, bytes.fromhex(_hex(_TRANSFER, holder, 1)[2:]), holder)
+            for token, holder in holders.items()
+        ]
+        return (await read_accesses(self._reader, calls, self._number)).places
 
 
 def _account(word: int) -> Address:

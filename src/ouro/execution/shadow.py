@@ -13,13 +13,38 @@ from typing import Any, Protocol
 
 from ouro.execution.contract import OPERATORS_SLOT
 from ouro.execution.evmdb import EvmDatabase, read_word_call
-from ouro.execution.reading import BALANCE_OF, Reader, Readings, TokenReader, Tokens, read_codes, read_words
-from ouro.execution.slots import BalanceSlot, observation_slots, paid_fee_slot, pool_slots, slots_from_logs
+from ouro.execution.layouts import (
+    BALANCES_NOT_TOLD,
+    Place,
+    clone_target,
+    drifting_places,
+    fee_holder,
+    known_words,
+    paid_fee_place,
+    places_from_logs,
+    pool_places,
+    ring_places,
+    view_calls,
+)
+from ouro.execution.program import NATIVE
+from ouro.execution.reading import (
+    BALANCE_OF,
+    Reader,
+    Readings,
+    TokenReader,
+    Tokens,
+    read_accesses,
+    read_codes,
+    read_native,
+    read_words,
+)
+from ouro.execution.slots import BalanceSlot
 from ouro.hashing import keccak
-from ouro.protocols.base import BalanceChange, StorageWrite
-from ouro.types import Address
+from ouro.protocols.base import BalanceChange, StorageWrite, home_of
+from ouro.types import Address, PoolId
 
 _EXECUTOR_SLOTS = range(4)
+_OTHERS_SLOTS = range(20)
 _U256 = (1 << 256) - 1
 
 
@@ -57,11 +82,11 @@ class ShadowEvm:
         self.number = -1
         self.database = EvmDatabase(spec_id, chain_id)
         self.balance_slots: dict[Address, BalanceSlot] = {}
-        self.faults: dict[Address, str] = {}
+        self.faults: dict[Address | PoolId, str] = {}
         self.executor: Address = ""
         self.treasury: Address = ""
-        self._pools: dict[Address, Any] = {}
-        self._added_at: dict[Address, int] = {}
+        self._pools: dict[PoolId, Any] = {}
+        self._added_at: dict[PoolId, int] = {}
         self._journal: deque[_Block] = deque(maxlen=ring_depth)
 
     # ---------------------------------------------------------------------------------------------------- loading
@@ -89,15 +114,15 @@ class ShadowEvm:
         await self._load_executor(reader, operators)
         await self.add(reader, states)
 
-    async def add(self, reader: Reader, states: Iterable[Any]) -> None:
-        """Read more pools (and their tokens) at the block that the copy holds.
+    async def add(self, reader: Reader, states: Iterable[Any], *, again: bool = False) -> None:
+        """Read more pools (and their tokens) at the block that the copy holds; with ``again`` also known ones.
 
         Raises ShadowError, nothing changed, if ``apply`` went on meanwhile: words of two blocks would mix.
         """
         number = self.number
-        fresh = {state.address: state for state in states if state.address not in self._pools}
+        fresh = {state.address: state for state in states if again or state.address not in self._pools}
         loaded = await self._read_pools(reader, list(fresh.values()))
-        tokens = await self._read_tokens(reader, list(fresh.values()))
+        tokens = await self._read_tokens(reader, list(fresh.values()), loaded.words)
         if self.number != number:
             raise ShadowError(
                 f"{self.chain}: block {self.number} came while pools were read at {number}; try again"
@@ -116,17 +141,17 @@ class ShadowEvm:
         """Read the executor's own words again, at the copy's block. Raises ShadowError when it can't be read."""
         await self._load_executor(reader, operators)
 
-    def has(self, pool: Address) -> bool:
+    def has(self, pool: PoolId) -> bool:
         """Whether ``pool`` was read (it may have a fault all the same)."""
         return pool in self._pools
 
-    def supports(self, pools: Iterable[Address]) -> str | None:
+    def supports(self, pools: Iterable[PoolId]) -> str | None:
         """None when these pools can be simulated, else which can't and why."""
         for pool in pools:
             if pool not in self._pools or pool in self.faults:
                 return f"pool {pool} can't be simulated{self._why(pool)}"
             for token in self._pools[pool].tokens:
-                if token in self.faults:
+                if token in self.faults and token != NATIVE:
                     return f"token {token}{self._why(token)}"
         return None
 
@@ -141,32 +166,52 @@ class ShadowEvm:
             raise ShadowError(f"{self.chain}: no executor code or state at {self.executor}, block {self.number}")
         for operator in operators:
             self.database.set_account(operator.lower(), balance_wei=10**24)
-        self._put(Readings(words, codes))
+        self._put(Readings(words, codes=codes))
         self.treasury = "0x" + (words[self.executor, 2] & (1 << 160) - 1).to_bytes(20, "big").hex()
 
     async def _read_pools(self, reader: Reader, states: Sequence[Any]) -> Readings:
-        wanted = [(state.address, slot) for state in states for slot in pool_slots(state)]
-        codes = await read_codes(reader, [state.address for state in states], self.number)
-        words = await read_words(reader, wanted, self.number)
-        rings = [
-            (state.address, slot)
-            for state in states
-            if state.family == "uniswap_v3" and (state.address, 0) in words
-            for slot in observation_slots(words[state.address, 0])
-        ]
-        words |= await read_words(reader, rings, self.number)
-        faults = {state.address: "no code" for state in states if not codes.get(state.address)}
-        unread = {place[0] for place in (*wanted, *rings) if place not in words}
-        return Readings(words, codes, faults | dict.fromkeys(unread, "its storage can't be read"))
+        wanted = {state.address: pool_places(state) for state in states}
+        homes = {home_of(state) for state in states}
+        codes = await read_codes(reader, homes, self.number)
+        clones = {target for code in codes.values() if (target := clone_target(code))}
+        words = await read_words(reader, [place for places in wanted.values() for place in places], self.number)
+        for state in states:
+            wanted[state.address] += ring_places(state, words)
+        words |= await read_words(
+            reader, {place for ps in wanted.values() for place in ps} - words.keys(), self.number
+        )
+        beside = await self._read_beside(reader, states, words)
+        codes |= await read_codes(reader, {*clones, *beside.codes} - homes, self.number)
+        faults: dict[Address, str] = {}
+        for state in states:
+            if problem := _pool_problem(state, codes, words, wanted[state.address]):
+                faults[state.address] = problem
+        managers = [home_of(state) for state in states if home_of(state) != state.address]
+        native = await read_native(reader, managers, self.number)
+        return Readings(words | beside.words, native, codes, faults)
 
-    async def _read_tokens(self, reader: Reader, states: Sequence[Any]) -> Tokens:
+    async def _read_beside(self, reader: Reader, states: Sequence[Any], words: dict[Place, int]) -> Readings:
+        """What swaps read in other contracts, as far as the node tells, else those contracts' first words."""
+        calls = [call for state in states for call in view_calls(state, words)]
+        found = await read_accesses(reader, calls, self.number)
+        others = {call.to for call in calls} - {home_of(state) for state in states}
+        places = {*found.places, *((other, slot) for other in others for slot in _OTHERS_SLOTS)}
+        read = await read_words(reader, places - words.keys(), self.number)
+        return Readings(read, codes=dict.fromkeys(found.contracts | others, b""))
+
+    async def _read_tokens(
+        self, reader: Reader, states: Sequence[Any], words: dict[Place, int] | None = None
+    ) -> Tokens:
         holders: dict[Address, list[Address]] = {}
         for state in states:
+            fees = fee_holder(state, words or {})
             for token in state.tokens:
-                holders.setdefault(token, []).append(state.address)
+                if token != NATIVE:
+                    holders.setdefault(token, []).append(home_of(state))
+                    holders[token] += [fees] if fees else []
         own = [self.executor, self.treasury]
         readings = TokenReader(reader, self.number, self.balance_slots)
-        return await readings.read({token: [*pools, *own] for token, pools in holders.items()})
+        return await readings.read({token: [*dict.fromkeys(pools), *own] for token, pools in holders.items()})
 
     def _check_balances(self, balances: dict[tuple[Address, Address], int]) -> None:
         """The token's own code on the copy must say what it says on the chain."""
@@ -177,7 +222,7 @@ class ShadowEvm:
 
     def _put(self, readings: Readings) -> None:
         for address, code in readings.codes.items():
-            self.database.set_account(address, code)
+            self.database.set_account(address, code, readings.native.get(address, 0))
         for (address, slot), value in readings.words.items():
             self.database.write(address, slot, value)
 
@@ -195,12 +240,37 @@ class ShadowEvm:
             if state.address in self._pools:
                 for change in family.storage_writes(state, delta):
                     self._change(block, change)
-                fee_slot = paid_fee_slot(state, delta)
-                if fee_slot is not None and not self.database.words.get((state.address, fee_slot)):
-                    self._change(block, StorageWrite(state.address, fee_slot, 1))
+                place = paid_fee_place(state, delta)
+                if place is not None and not self.database.words.get(place):
+                    self._change(block, StorageWrite(*place, 1))
                 self._pools[state.address] = state
         self._journal.append(block)
         self.number = number
+
+    async def reread(self, reader: Reader, states: Iterable[Any]) -> None:
+        """After ``apply``: of pools that moved, what no event tells and a swap may fail on.
+
+        Balances of managers and of pools whose fees leave without an event, their books, their native coin.
+        Nothing is taken over when a block came meanwhile.
+        """
+        number = self.number
+        moved = [state for state in states if state.address in self._pools]
+        places = {place for state in moved for place in drifting_places(state)}
+        places |= {place for state in moved for place in ring_places(state, self.database.words)}
+        for state in moved:
+            if state.family in BALANCES_NOT_TOLD:
+                known = [token for token in state.tokens if token in self.balance_slots]
+                places |= {(token, self.balance_slots[token].slot(home_of(state))) for token in known}
+        native = {home_of(state) for state in moved if NATIVE in state.tokens}
+        words = await read_words(reader, places, number)
+        coins = await read_native(reader, native, number)
+        if self.number != number or not self._journal:
+            return
+        for (address, slot), value in words.items():
+            if self.database.words.get((address, slot)) != value:
+                self._change(self._journal[-1], StorageWrite(address, slot, value))
+        for address, balance_wei in coins.items():
+            self.database.set_account(address, self.database.codes[address], balance_wei)
 
     def _change(self, block: _Block, change: StorageWrite | BalanceChange) -> None:
         if isinstance(change, StorageWrite):
@@ -240,10 +310,10 @@ class ShadowEvm:
         for state in states or ():
             if state.address in self._pools:
                 self._pools[state.address] = state
-        places = [(state.address, slot) for state in self._pools.values() for slot in slots_from_logs(state)]
+        places = [place for state in self._pools.values() for place in places_from_logs(state)]
         for state in self._pools.values():
             places += [
-                (token, self.balance_slots[token].slot(state.address))
+                (token, self.balance_slots[token].slot(home_of(state)))
                 for token in state.tokens
                 if token in self.balance_slots
             ]
@@ -254,6 +324,20 @@ class ShadowEvm:
             for (address, slot), value in theirs.items()
             if value != mine[address, slot]
         ]
+
+
+def _pool_problem(
+    state: Any, codes: dict[Address, bytes], words: dict[Place, int], wanted: Iterable[Place]
+) -> str | None:
+    """Why a pool that was read can't be simulated."""
+    if not codes.get(home_of(state)):
+        return "no code"
+    if any(place not in words for place in wanted):
+        return "its storage can't be read"
+    for (_, slot), value in known_words(state).items():
+        if words.get((home_of(state), slot)) != value:
+            return f"its storage is not laid out as {state.family}'s: slot {slot:#x} is not what its state says"
+    return None
 
 
 def _operator_slot(operator: Address) -> int:

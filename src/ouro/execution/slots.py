@@ -1,8 +1,7 @@
-"""Which storage words a swap reads: the pools' own layouts, and where a token keeps balances (found by probing)."""
+"""Where a token keeps balances, found by probing. Pools' words are in ``layouts``."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ouro.hashing import keccak
 from ouro.types import Address
@@ -11,17 +10,6 @@ PROBED_SLOTS = 60
 PLAIN_TOKEN_SLOTS = 20
 """Words of a token read without knowing why: totals, pause flags, owners, fee settings."""
 
-V2_SLOTS = range(14)
-V2_FROM_LOGS = frozenset((6, 7, 8, 9, 10, 12))
-V3_SLOTS = range(5)
-V3_FROM_LOGS = frozenset((0, 4))
-V3_OBSERVATIONS_SLOT = 8
-MAX_OBSERVATIONS = 64
-"""Entries of a V3 oracle ring that are loaded around the current one. Others read as zero, which changes no
-amount; a swap that writes one is then estimated 15 000 gas too high."""
-
-_TICKS_SLOT, _BITMAP_SLOT, _TICK_WORDS = 5, 6, 4
-_U256 = (1 << 256) - 1
 _ERC7201_ERC20 = 0x52C63247E1F47DB19D5CE0460030C497F067CA4CEBF71BA98EEADABE20BACE00
 _SOLADY_SEED = (0x87A211A2).to_bytes(12, "big")
 PROXY_SLOTS = tuple(
@@ -69,50 +57,3 @@ def balance_slot_candidates() -> Iterator[BalanceSlot]:
 def holds(word: int, balance_wei: int) -> bool:
     """Whether a word is this balance; some tokens keep a flag in its top bit (USDC: blacklisted)."""
     return word in (balance_wei, balance_wei | 1 << 255)
-
-
-def pool_slots(state: Any) -> tuple[int, ...]:
-    """Words of a pool that a swap may touch, without the V3 oracle ring (see ``observation_slots``)."""
-    if state.family == "uniswap_v2":
-        return tuple(V2_SLOTS)
-    if state.family == "uniswap_v3":
-        return (*V3_SLOTS, *_bitmap_slots(state), *_tick_slots(state, range(_TICK_WORDS)))
-    raise ValueError(f"{state.address}: no storage layout for family {state.family!r}")
-
-
-def slots_from_logs(state: Any) -> tuple[int, ...]:
-    """The words that events keep exact. Fee growth and a tick's outside values, for example, are not: they change
-    no amount."""
-    if state.family == "uniswap_v2":
-        return tuple(V2_FROM_LOGS)
-    return (*V3_FROM_LOGS, *_bitmap_slots(state), *_tick_slots(state, (0,)))
-
-
-def paid_fee_slot(state: Any, delta: Any) -> int | None:
-    """The fee-growth word that a V3 swap made non-zero. Its value is not in the event, but overwriting zero would
-    cost 17 100 gas more than overwriting anything else."""
-    if state.family != "uniswap_v3" or not hasattr(delta, "sqrt_price_x96") or not hasattr(delta, "amount0"):
-        return None
-    return 1 if delta.amount0 > 0 else 2
-
-
-def observation_slots(slot0: int) -> tuple[int, ...]:
-    """The current entry of a V3 pool's oracle ring and those that follow it."""
-    index, cardinality = slot0 >> 184 & 0xFFFF, slot0 >> 200 & 0xFFFF
-    size = max(cardinality, slot0 >> 216 & 0xFFFF, 1)
-    return tuple(V3_OBSERVATIONS_SLOT + (index + k) % size for k in range(min(size, MAX_OBSERVATIONS)))
-
-
-def _bitmap_slots(state: Any) -> Iterator[int]:
-    words = {tick // state.tick_spacing >> 8 for tick in state.ticks}
-    return (_mapping(word, _BITMAP_SLOT) for word in sorted(words))
-
-
-def _tick_slots(state: Any, words: range | tuple[int, ...]) -> Iterator[int]:
-    for tick in state.ticks:
-        base = _mapping(tick, _TICKS_SLOT)
-        yield from ((base + word) & _U256 for word in words)
-
-
-def _mapping(key: int, slot: int) -> int:
-    return int.from_bytes(keccak((key & _U256).to_bytes(32, "big") + slot.to_bytes(32, "big")), "big")

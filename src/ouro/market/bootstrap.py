@@ -20,9 +20,10 @@ from ouro.market.reader import PinnedBlock, pin, read_timestamps, scan_logs, sti
 from ouro.market.snapshot import Snapshot, load_snapshot, snapshot_path
 from ouro.market.sync import Synced, read_states
 from ouro.market.tokens import TokenInfo
-from ouro.protocols.base import Family
+from ouro.market.venues import pool_of
+from ouro.protocols.base import Family, home_of
 from ouro.protocols.registry import FAMILIES
-from ouro.types import Address, BlockUpdate, Hash, Log
+from ouro.types import Address, BlockUpdate, Hash, Log, PoolId
 
 MAX_CATCH_UP_BLOCKS = 50_000
 """A snapshot that is further behind costs more to catch up by logs than to read anew."""
@@ -38,7 +39,7 @@ Progress = Callable[[str], None]
 class _Resumed:
     """States that logs have led from the snapshot to the pinned block."""
 
-    states: dict[Address, Any] = field(default_factory=dict)
+    states: dict[PoolId, Any] = field(default_factory=dict)
     tokens: dict[Address, TokenInfo] = field(default_factory=dict)
 
 
@@ -59,6 +60,8 @@ async def load_market(
     ``SyncError`` when the node can't be read; single pools that can't are in ``market.rejected``.
     """
     report = progress or silent
+    named = {dex.family for dex in chain_config.dexes}
+    families = {name: family for name, family in families.items() if name in named}
     for _ in range(_TRIES):
         found = await discover(chain_name, chain_config, reader, data_dir, report)
         block = await _target(chain_config, reader, found)
@@ -66,6 +69,7 @@ async def load_market(
         if await still_canonical(reader, block.number, block.hash):
             market = _market(chain_name, chain_config, families, base_fee_after)
             market.tokens.update(loaded.tokens)
+            market.announced.update(found.pools)
             market.start(
                 Head(block.number, block.hash, block.timestamp, block.base_fee_wei), loaded.states.values()
             )
@@ -90,6 +94,7 @@ def _market(
         block_time_ms=config.block_time_ms,
         factories={dex.factory: dex for dex in config.dexes},
         base_fee_after=base_fee_after,
+        wrapped_native=config.wrapped_native,
     )
 
 
@@ -161,24 +166,26 @@ async def _resume(
 
 async def _catch_up(
     config: ChainConfig, reader: Caller, families: Mapping[str, Family], snapshot: Snapshot, block: PinnedBlock
-) -> dict[Address, Any]:
+) -> dict[PoolId, Any]:
     """Apply every log since the snapshot. A pool whose log can't be applied is dropped, to be read anew."""
     states = dict(snapshot.states)
     topics = sorted({topic for family in families.values() for topic in family.topics})
+    homes = {home_of(state) for state in states.values()}
+    managers = {home_of(state) for state in states.values() if home_of(state) != state.address}
     async for chunk in scan_logs(
         reader,
         snapshot.head.number + 1,
         block.number,
         topics=[topics],
-        addresses=list(states) if len(states) <= _ADDRESSES_IN_QUERY else (),
+        addresses=sorted(homes) if len(homes) <= _ADDRESSES_IN_QUERY else (),
         max_range=config.log_range_blocks,
     ):
-        logs = [log for log in chunk.logs if log.address in states]
+        logs = [log for log in chunk.logs if pool_of(log, managers) in states]
         wanted = {log.block_number for log in logs} - chunk.timestamps.keys()
         timestamps = chunk.timestamps | await read_timestamps(reader, wanted)
-        by_pool: dict[Address, list[Log]] = defaultdict(list)
+        by_pool: dict[PoolId, list[Log]] = defaultdict(list)
         for log in logs:
-            by_pool[log.address].append(log)
+            by_pool[pool_of(log, managers)].append(log)
         for pool, pool_logs in by_pool.items():
             state = _led(states[pool], pool_logs, families, timestamps)
             if state is None:
@@ -204,8 +211,8 @@ async def _check_sample(
     config: ChainConfig,
     reader: Caller,
     families: Mapping[str, Family],
-    states: Mapping[Address, Any],
-    pools: Mapping[Address, NewPool],
+    states: Mapping[PoolId, Any],
+    pools: Mapping[PoolId, NewPool],
     block: PinnedBlock,
     path: Path,
 ) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
-from ouro.market.creation import TOPIC_OF_FAMILY, NewPool, parse_creation
+from ouro.market.creation import NewPool, creation_topics, parse_creation
 from ouro.market.errors import SnapshotError
 from ouro.market.reader import read_block, scan_logs, still_canonical
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.protocols.base import DecodeError
-from ouro.types import Address
+from ouro.types import PoolId
 
 KIND = "ouro-discovery"
-VERSION = 1
+VERSION = 2
 _SAVE_EVERY_S = 10.0
 _ADDRESSES_PER_QUERY = 50
 
@@ -36,7 +36,7 @@ def silent(_: str) -> None:
 class Discovered:
     """Pools in order of creation, and creation events that were refused, each with its reason."""
 
-    pools: dict[Address, NewPool] = field(default_factory=dict)
+    pools: dict[PoolId, NewPool] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     head: int = 0
 
@@ -77,7 +77,7 @@ async def discover(
             reader,
             first,
             head.number,
-            topics=[sorted({TOPIC_OF_FAMILY[dex.family] for dex in dexes})],
+            topics=[sorted({topic for dex in dexes for topic in creation_topics(dex.family)})],
             addresses=[dex.factory for dex in dexes],
             max_range=config.log_range_blocks,
         ):
@@ -111,7 +111,7 @@ def _groups(dexes: Sequence[DexConfig], next_blocks: dict[str, int]) -> list[tup
 
 
 def _take(found: Discovered, log: Any, dex: DexConfig | None) -> None:
-    if dex is None or not log.topics or log.topics[0] != TOPIC_OF_FAMILY[dex.family]:
+    if dex is None or not log.topics or log.topics[0] not in creation_topics(dex.family):
         return
     try:
         found.add(parse_creation(log, dex))

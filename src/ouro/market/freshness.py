@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ouro.config.model import FreshnessConfig
 from ouro.market.market import Market
-from ouro.types import Address
+from ouro.types import PoolId
 
 _NS_PER_MS = 1_000_000
 
@@ -86,6 +86,6 @@ class ChainFreshness:
         return f"{self.level.value}: last block {age_ms:.0f} ms ago"
 
 
-def pool_level(chain: ChainFreshness, market: Market, pool: Address) -> Level:
-    """Level of one pool: that of its chain, and stale while it is in quarantine or unknown."""
-    return chain.level if market.usable(pool) else Level.STALE
+def pool_level(chain: ChainFreshness, market: Market, pool: PoolId) -> Level:
+    """Level of one pool: that of its chain, and stale while it is in quarantine, unknown, or not read again."""
+    return chain.level if market.tradable(pool) else Level.STALE

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ouro.market.creation import NewPool
 from ouro.protocols.base import Family
-from ouro.types import Address, BlockUpdate, Hash
+from ouro.types import BlockUpdate, Hash, PoolId
 
 
 class PoolDelta(NamedTuple):
@@ -45,7 +45,7 @@ class ApplyResult:
     touched: npt.NDArray[np.int32]
     deltas: tuple[PoolDelta, ...] = ()
     unknown_logs: int = 0
-    quarantined: tuple[tuple[Address, str], ...] = ()
+    quarantined: tuple[tuple[PoolId, str], ...] = ()
     new_pools: tuple[NewPool, ...] = ()
 
 

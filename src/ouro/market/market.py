@@ -15,12 +15,13 @@ import numpy.typing as npt
 from ouro.chain.fees import next_base_fee
 from ouro.config.model import DexConfig
 from ouro.market.arrays import MarketArrays
-from ouro.market.creation import CREATION_TOPICS, decode_creation
+from ouro.market.creation import NewPool, creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
 from ouro.market.tokens import TokenInfo
-from ouro.protocols.base import Family
-from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log
+from ouro.market.venues import NATIVE, VENUES, pool_of
+from ouro.protocols.base import Family, home_of
+from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log, PoolId
 
 
 def _ethereum_base_fee(update: BlockUpdate) -> int:
@@ -35,7 +36,8 @@ class Market:
     """One chain's pools. ``families`` by name; ``factories`` by address, whose creation logs are reported.
 
     ``ring_depth`` is how many blocks can be rolled back. ``base_fee_after`` gives the base fee of the block after
-    an update (wei), for families whose curve depends on it.
+    an update (wei), for families whose curve depends on it. ``wrapped_native`` is the token that stands for the
+    native coin where a pool trades that: the search sees one token, the executor wraps and unwraps.
     """
 
     def __init__(
@@ -47,20 +49,26 @@ class Market:
         block_time_ms: int = 1_000,
         factories: Mapping[Address, DexConfig] | None = None,
         base_fee_after: Callable[[BlockUpdate], int] | None = None,
+        wrapped_native: Address = NATIVE,
     ) -> None:
         self.chain = chain
         self.families = dict(families)
         self.factories = dict(factories or {})
         self.arrays = MarketArrays()
-        self.states: dict[Address, Any] = {}
-        self.pool_index: dict[Address, int] = {}
-        self.addresses: list[Address] = []
-        self.quarantine: dict[Address, Quarantine] = {}
-        self.rejected: dict[Address, str] = {}
+        self.states: dict[PoolId, Any] = {}
+        self.pool_index: dict[PoolId, int] = {}
+        self.addresses: list[PoolId] = []
+        self.announced: dict[PoolId, NewPool] = {}
+        self.quarantine: dict[PoolId, Quarantine] = {}
+        self.rejected: dict[PoolId, str] = {}
+        self.told: dict[PoolId, Hash] = {}
+        self._misses: Counter[PoolId] = Counter()
         self.tokens: dict[Address, TokenInfo] = {}
         self.counters: Counter[str] = Counter()
         self.head: Head | None = None
         self._pool_family: list[Family] = []
+        self._native = wrapped_native
+        self._managers = {factory for factory, dex in self.factories.items() if VENUES[dex.family].managed}
         self._topics = {name: frozenset(family.topics) for name, family in self.families.items()}
         self._base: Head | None = None
         self._ring: deque[Record] = deque()
@@ -76,20 +84,40 @@ class Market:
     def topics(self) -> tuple[str, ...]:
         """First topics of every log that the market wants, pool creation included."""
         wanted = {topic for topics in self._topics.values() for topic in topics}
-        return tuple(sorted(wanted | set(CREATION_TOPICS)))
+        born = {topic for dex in self.factories.values() for topic in creation_topics(dex.family)}
+        return tuple(sorted(wanted | born))
 
     @property
     def context(self) -> BlockContext:
         """The block after the head, as far as it is known: where a trade would execute."""
         return self._context
 
-    def family_of(self, pool: Address) -> Family:
+    def pool_of(self, log: Log) -> PoolId:
+        """The pool that a log would be of: its emitter, or for a manager the pool that its first topic names."""
+        return pool_of(log, self._managers)
+
+    def family_of(self, pool: PoolId) -> Family:
         """The family that reads ``pool``. Raises ``KeyError`` for an unknown pool."""
         return self._pool_family[self.pool_index[pool]]
 
-    def usable(self, pool: Address) -> bool:
-        """Whether a trade may be built on this pool's state."""
+    def usable(self, pool: PoolId) -> bool:
+        """Whether this pool's state is known to be what its logs say."""
         return pool in self.states and pool not in self.quarantine
+
+    def tradable(self, pool: PoolId) -> bool:
+        """Whether a trade may be built on it: what no log tells has been read at the head as well."""
+        return self.usable(pool) and self.is_confirmed(pool)
+
+    @property
+    def to_confirm(self) -> list[PoolId]:
+        """Usable pools with fields that were not read at the head; ``refresh.refresh_market`` reads them."""
+        head = self.head.hash if self.head else ""
+        return [pool for pool, told in self.told.items() if told != head and pool not in self.quarantine]
+
+    def is_confirmed(self, pool: PoolId) -> bool:
+        """Whether the fields that no log tells were read at the head; True where a pool has none."""
+        told = self.told.get(pool)
+        return told is None or (self.head is not None and told == self.head.hash)
 
     # -- pools ---------------------------------------------------------------------------------------------
 
@@ -100,7 +128,7 @@ class Market:
         self.head = head
         self._base = head
         self._context = BlockContext(head.number + 1, head.timestamp + self._block_time_s, head.base_fee_wei or 0)
-        ids = self._register(list(states))
+        ids = self._register(list(states), head.hash)
         self._write_arrays(ids)
         return _pool_ids(ids)
 
@@ -112,7 +140,7 @@ class Market:
         Raises ``MarketError`` when the block isn't in the ring; nothing is changed then.
         """
         records = self._records_after(number, block_hash)
-        ids = self._register(list(states))
+        ids = self._register(list(states), block_hash)
         replayed = set(ids)
         for pool_id in ids:
             self._forget_history(pool_id, number)
@@ -135,19 +163,57 @@ class Market:
             Remedy.RESYNC,
         )
 
-    def _register(self, states: list[Any]) -> list[int]:
+    def confirm(self, states: Mapping[PoolId, Any], block_hash: Hash) -> npt.NDArray[np.int32]:
+        """Take over fields that were read at the head; a rollback brings the old ones back. Returns changed pools.
+
+        ``states`` are the pools' states with the fields as read. Raises ``MarketError``, with nothing changed,
+        when the head has moved on since.
+        """
+        if self.head is None or self.head.hash != block_hash:
+            raise MarketError(f"{self.chain}: fields were read at {block_hash}, the head moved on", Remedy.IGNORE)
+        changed: list[int] = []
+        for pool, state in states.items():
+            self.told[pool] = block_hash
+            self._misses.pop(pool, None)
+            if state == self.states[pool]:
+                continue
+            pool_id = self.pool_index[pool]
+            if self._ring:
+                self._ring[-1].previous.setdefault(pool_id, self.states[pool])
+            self.states[pool] = state
+            changed.append(pool_id)
+        self._write_arrays(changed)
+        return _pool_ids(changed)
+
+    def missed(self, pools: Iterable[PoolId], most: int) -> list[PoolId]:
+        """Count pools that did not answer; returns those that did not for the ``most``-th time in a row."""
+        self._misses.update(pools)
+        return [pool for pool in pools if self._misses[pool] >= most]
+
+    def _searched(self, tokens: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Token list for the search, where native and wrapped coin are one."""
+        return tuple(self._native if token == NATIVE else token for token in tokens)
+
+    def _register(self, states: list[Any], block_hash: Hash) -> list[int]:
         by_address = {state.address: state for state in states}
         for state in by_address.values():
             if state.family not in self.families:
                 raise ValueError(f"{self.chain}: pool {state.address} is of the unknown family {state.family!r}")
         fresh = [state for address, state in by_address.items() if address not in self.pool_index]
-        for pool_id, state in zip(self.arrays.add_pools([s.tokens for s in fresh]), fresh, strict=True):
+        for pool_id, state in zip(
+            self.arrays.add_pools([self._searched(s.tokens) for s in fresh]), fresh, strict=True
+        ):
             self.pool_index[state.address] = pool_id
             self.addresses.append(state.address)
             self._pool_family.append(self.families[state.family])
         for address, state in by_address.items():
             self.states[address] = state
+            if home_of(state) != address:
+                self._managers.add(home_of(state))
+            if VENUES[state.family].must_refresh(state):
+                self.told[address] = block_hash
             self.quarantine.pop(address, None)
+            self._misses.pop(address, None)
             self.rejected.pop(address, None)
         return [self.pool_index[address] for address in by_address]
 
@@ -160,12 +226,13 @@ class Market:
     def _replay(self, record: Record, pools: set[int]) -> None:
         draft = Draft()
         for log in record.update.logs:
-            pool_id = self.pool_index.get(log.address)
-            if pool_id in pools and log.address not in self.quarantine:
+            pool = self.pool_of(log)
+            pool_id = self.pool_index.get(pool)
+            if pool_id in pools and pool not in self.quarantine:
                 self._draft_log(draft, pool_id, log, record.update.timestamp)
         self._commit_states(draft, record)
 
-    def set_quarantine(self, pool: Address, reason: str) -> None:
+    def set_quarantine(self, pool: PoolId, reason: str) -> None:
         """Take a pool out of use until ``install`` brings it back; a rollback does not."""
         self.quarantine[pool] = Quarantine(reason, self.head.number if self.head else 0, None)
         self.counters["quarantined"] += 1
@@ -221,7 +288,7 @@ class Market:
         self._write_arrays(touched)
         return _pool_ids(touched)
 
-    def finalised(self, depth: int) -> tuple[Head, dict[Address, Any]] | None:
+    def finalised(self, depth: int) -> tuple[Head, dict[PoolId, Any]] | None:
         """The states ``depth`` blocks below the head, without pools in quarantine; None when the ring is shorter.
 
         Pools that joined later than that block are left out: their state there isn't known.
@@ -272,10 +339,11 @@ class Market:
             last = log.log_index
 
     def _draft(self, draft: Draft, log: Log, timestamp: int) -> None:
-        pool_id = self.pool_index.get(log.address)
+        pool = self.pool_of(log)
+        pool_id = self.pool_index.get(pool)
         if pool_id is None:
             self._draft_unknown(draft, log)
-        elif log.address in self.quarantine or pool_id in draft.faults:
+        elif pool in self.quarantine or pool_id in draft.faults:
             self.counters["quarantined_logs"] += 1
         else:
             self._draft_log(draft, pool_id, log, timestamp)
@@ -294,7 +362,7 @@ class Market:
             return
         state = draft.states.get(pool_id)
         if state is None:
-            state = self.states[log.address]
+            state = self.states[self.addresses[pool_id]]
         try:
             delta = family.decode(state, log, timestamp)
             if delta is None:

@@ -38,3 +38,13 @@ def require_tokens(token0: bytes | None, token1: bytes | None, expected: tuple[A
         [word] = answer_words(answer, 1, name)
         if word != int(token, 16):
             raise Garbage(f"{name} is 0x{word:040x}, the factory announced {token}")
+
+
+def set_bits(word: int) -> list[int]:
+    """Positions of the set bits, ascending."""
+    found = []
+    while word:
+        lowest = word & -word
+        found.append(lowest.bit_length() - 1)
+        word ^= lowest
+    return found

@@ -12,7 +12,7 @@ from ouro.market.market import Market
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.market.tokens import TokenInfo
 from ouro.protocols.base import Family
-from ouro.types import Address
+from ouro.types import Address, PoolId
 
 KIND = "ouro-market-snapshot"
 VERSION = 1
@@ -23,7 +23,7 @@ class Snapshot:
     """States at a finalised block and what the tokens say of themselves."""
 
     head: Head
-    states: Mapping[Address, Any]
+    states: Mapping[PoolId, Any]
     tokens: Mapping[Address, TokenInfo]
 
 
@@ -89,7 +89,7 @@ def load_snapshot(path: Path, chain_name: str, config: ChainConfig, families: Ma
         tokens = {row[0]: TokenInfo(row[0], row[1], row[2]) for row in header["tokens"]}
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SnapshotError(f"{path}: line 1: malformed header: {type(error).__name__}: {error}") from error
-    states: dict[Address, Any] = {}
+    states: dict[PoolId, Any] = {}
     for line, record in enumerate(records, start=2):
         state = _state(path, line, record, families)
         if state.address in states:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ouro.chain.rpc import Caller
-from ouro.market import sync_v2, sync_v3
 from ouro.market.creation import NewPool
 from ouro.market.errors import SyncError
 from ouro.market.market import Market
@@ -13,8 +12,9 @@ from ouro.market.multicall import Read, read_many, require_multicall
 from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently, pin
 from ouro.market.shapes import Garbage
 from ouro.market.tokens import TokenInfo, parse_token, token_reads
-from ouro.protocols.base import Family
-from ouro.types import Address
+from ouro.market.venues import NATIVE, VENUES
+from ouro.protocols.base import Family, Source
+from ouro.types import Address, PoolId
 
 _POOLS_AT_ONCE = 500
 _CODES_AT_ONCE = 20
@@ -26,8 +26,8 @@ Progress = Callable[[str], None]
 class Synced:
     """States at the block, pools that can't be used with the reason, and what the tokens say of themselves."""
 
-    states: dict[Address, Any] = field(default_factory=dict)
-    rejected: dict[Address, str] = field(default_factory=dict)
+    states: dict[PoolId, Any] = field(default_factory=dict)
+    rejected: dict[PoolId, str] = field(default_factory=dict)
     tokens: dict[Address, TokenInfo] = field(default_factory=dict)
 
 
@@ -35,7 +35,7 @@ class Synced:
 class Difference:
     """A field in which our copy and the chain disagree, at the same block."""
 
-    pool: Address
+    pool: PoolId
     field: str
     ours: Any
     chain: Any
@@ -61,12 +61,12 @@ async def read_states(
         part = pools[k : k + _POOLS_AT_ONCE]
         dead = await _read_tokens(reader, multicall, part, block, found)
         usable = [pool for pool in part if not _reject_dead(pool, dead, found)]
-        for name, read in (("uniswap_v2", sync_v2.read), ("uniswap_v3", sync_v3.read)):
+        for name in sorted({pool.family for pool in usable}):
             chosen = [pool for pool in usable if pool.family == name]
-            results = await read(reader, multicall, chosen, block)
+            results = await VENUES[name].read(reader, multicall, chosen, block)
             for pool, result in zip(chosen, results, strict=True):
                 _keep(pool, result, families[name], found)
-        await _explain_missing_code(reader, block, [pool.address for pool in usable], found)
+        await _explain_missing_code(reader, block, usable, found)
         progress(f"{min(k + _POOLS_AT_ONCE, len(pools))} of {len(pools)} pools read at block {block.number}")
     return found
 
@@ -94,7 +94,7 @@ async def _read_tokens(
     reader: Caller, multicall: Address, pools: Iterable[NewPool], block: PinnedBlock, found: Synced
 ) -> set[Address]:
     """Fill ``found.tokens``; returns the tokens without code."""
-    mentioned = dict.fromkeys(token for pool in pools for token in (pool.token0, pool.token1))
+    mentioned = dict.fromkeys(token for pool in pools for token in (pool.token0, pool.token1) if token != NATIVE)
     tokens = [token for token in mentioned if token not in found.tokens]
     reads: list[Read] = [read for token in tokens for read in token_reads(token)]
     answers = await read_many(reader, multicall, reads, block)
@@ -120,14 +120,23 @@ async def _without_code(reader: Caller, addresses: Sequence[Address], block: Pin
 
 
 async def _explain_missing_code(
-    reader: Caller, block: PinnedBlock, asked: Sequence[Address], found: Synced
+    reader: Caller, block: PinnedBlock, asked: Sequence[NewPool], found: Synced
 ) -> None:
-    for pool in await _without_code(reader, [pool for pool in asked if pool in found.rejected], block):
-        found.rejected[pool] = f"no code at the pool's address at block {block.number}"
+    homes: dict[Address, list[PoolId]] = {}
+    for pool in asked:
+        if pool.address in found.rejected:
+            homes.setdefault(VENUES[pool.family].home(pool), []).append(pool.address)
+    for home in await _without_code(reader, list(homes), block):
+        for pool_id in homes[home]:
+            found.rejected[pool_id] = f"no code at the pool's address at block {block.number}"
 
 
-def describe(state: Any) -> NewPool:
-    """What ``read_states`` needs to read the pool of a state again."""
+def describe(market: Market, pool: PoolId) -> NewPool:
+    """What ``read_states`` needs to read a known pool again."""
+    announced = market.announced.get(pool)
+    if announced is not None:
+        return announced
+    state = market.states[pool]
     token0, token1 = state.tokens
     spacing = getattr(state, "tick_spacing", 0)
     return NewPool("", state.family, state.address, token0, token1, state.fee_ppm, spacing, 0)
@@ -138,9 +147,11 @@ async def verify(
     reader: Caller,
     multicall: Address,
     block: PinnedBlock | None = None,
-    pools: Sequence[Address] | None = None,
+    pools: Sequence[PoolId] | None = None,
 ) -> list[Difference]:
     """Where the market's states, led there by logs, differ from what the contracts say at the market's head.
+
+    Fields that no log tells are compared only where they were read again at that block.
 
     ``pools`` limits the check. The market may move on meanwhile: its states are immutable, the ones of this moment
     are checked. Raises ``SyncError`` when the node doesn't have the head block (any more).
@@ -154,12 +165,17 @@ async def verify(
     if (block.number, block.hash) != (head.number, head.hash):
         theirs = f"{block.number} {block.hash}"
         raise SyncError(f"{market.chain}: the market is at block {head.number} {head.hash}, the node at {theirs}")
-    descriptions = [describe(state) for state in ours.values()]
+    descriptions = [describe(market, pool) for pool in ours]
     found = await read_states(reader, multicall, descriptions, block, market.families, known_tokens=market.tokens)
     differences = [Difference(pool, "state", "readable", why) for pool, why in found.rejected.items()]
     for pool, theirs in found.states.items():
         family = market.families[theirs.family]
         if theirs != ours[pool]:
             left, right = family.to_json(ours[pool]), family.to_json(theirs)
-            differences += [Difference(pool, key, left[key], right[key]) for key in left if left[key] != right[key]]
+            skipped = {} if market.is_confirmed(pool) else family.sources
+            differences += [
+                Difference(pool, key, left[key], right[key])
+                for key in left
+                if left[key] != right[key] and skipped.get(key) is not Source.MUST_REFRESH
+            ]
     return differences

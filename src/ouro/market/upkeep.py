@@ -15,7 +15,7 @@ from ouro.market.market import Market
 from ouro.market.reader import pin, still_canonical
 from ouro.market.snapshot import capture, snapshot_path, write_snapshot
 from ouro.market.sync import describe, read_states
-from ouro.types import Address
+from ouro.types import PoolId
 
 
 async def join_pools(
@@ -37,17 +37,18 @@ async def join_pools(
     if not await still_canonical(reader, block.number, block.hash):
         raise SyncError(f"{market.chain}: block {block.number} was reorganised away while it was read")
     touched = market.install(found.states.values(), block.number, block.hash)
+    market.announced.update((pool.address, pool) for pool in pools)
     market.tokens.update(found.tokens)
     market.rejected.update(found.rejected)
     return touched
 
 
 async def repair_pools(
-    market: Market, config: ChainConfig, reader: Caller, pools: Iterable[Address] | None = None
+    market: Market, config: ChainConfig, reader: Caller, pools: Iterable[PoolId] | None = None
 ) -> npt.NDArray[np.int32]:
     """Read pools anew and end their quarantine; all that are in quarantine unless ``pools`` says which."""
     chosen = list(market.quarantine if pools is None else pools)
-    return await join_pools(market, config, reader, [describe(market.states[pool]) for pool in chosen])
+    return await join_pools(market, config, reader, [describe(market, pool) for pool in chosen])
 
 
 async def save_market(chain_name: str, config: ChainConfig, market: Market, data_dir: Path) -> bool:

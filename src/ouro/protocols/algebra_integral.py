@@ -46,8 +46,8 @@ MAX_TICK_SPACING = 500
 _U16, _U24, _U128 = (1 << 16) - 1, (1 << 24) - 1, (1 << 128) - 1
 
 GLOBAL_STATE_SLOT, TICKS_SLOT, PLUGIN_SLOT, LEAFS_SLOT, LIQUIDITY_SLOT, SECOND_LAYER_SLOT = 2, 3, 6, 8, 9, 10
-_SECOND_LAYER_OFFSET = 3466
-_TICK_WORDS = 4
+SECOND_LAYER_OFFSET = 3466
+TICK_WORDS = 4
 
 FEE_TOPIC = topic("Fee(uint16)")
 PLUGIN_TOPIC = topic("Plugin(address)")
@@ -181,7 +181,7 @@ class AlgebraIntegral:
     ) -> tuple[StorageWrite | BalanceChange, ...]:
         """Global state, liquidity with the neighbouring ticks, and for positions the tick list and its tree."""
         after = self.apply(state, delta)
-        old, new = _words(state), _words(after)
+        old, new = global_words(state), global_words(after)
         if isinstance(delta, LiquidityDelta) and delta.change:
             for words, of in ((old, state), (new, after)):
                 for tick in (delta.lower, delta.upper):
@@ -270,13 +270,13 @@ def _neighbours(state: AlgebraIntegralState, tick: int) -> tuple[int, int]:
     return (ticks[before] if before >= 0 else MIN_TICK, ticks[after] if after < len(ticks) else MAX_TICK)
 
 
-def _words(state: AlgebraIntegralState) -> dict[int, int]:
+def global_words(state: AlgebraIntegralState) -> dict[int, int]:
     """The packed words that swaps change."""
     price = state.sqrt_price_x96
     packed = price | (state.tick & _U24) << 160 | state.fee_ppm << 184 | state.plugin_config << 200
     tree_root = 0
     for tick in state.ticks:
-        tree_root |= 1 << (((tick >> 8) + _SECOND_LAYER_OFFSET) >> 8)
+        tree_root |= 1 << (((tick >> 8) + SECOND_LAYER_OFFSET) >> 8)
     before, after = _neighbours(state, state.tick)
     before = state.tick if state.tick in state.ticks else before
     links = (after & _U24) | (before & _U24) << 24 if price else 0
@@ -290,7 +290,7 @@ def _words(state: AlgebraIntegralState) -> dict[int, int]:
 def _tick_words(state: AlgebraIntegralState, tick: int) -> dict[int, int]:
     base = mapping_slot(tick, TICKS_SLOT)
     if tick not in state.ticks and tick not in (MIN_TICK, MAX_TICK):
-        return {base + word: 0 for word in range(_TICK_WORDS)}
+        return {base + word: 0 for word in range(TICK_WORDS)}
     gross, net = state.ticks.get(tick, (0, 0))
     before, after = _neighbours(state, tick)
     return {base: gross, base + 1: (net & _U128) | (before & _U24) << 128 | (after & _U24) << 152}
@@ -298,10 +298,10 @@ def _tick_words(state: AlgebraIntegralState, tick: int) -> dict[int, int]:
 
 def _tree_words(state: AlgebraIntegralState, tick: int) -> dict[int, int]:
     leaf = tick >> 8
-    node = (leaf + _SECOND_LAYER_OFFSET) >> 8
+    node = (leaf + SECOND_LAYER_OFFSET) >> 8
     second = 0
     for one in state.ticks:
-        place = (one >> 8) + _SECOND_LAYER_OFFSET
+        place = (one >> 8) + SECOND_LAYER_OFFSET
         if place >> 8 == node:
             second |= 1 << (place & WORD_BITS - 1)
     return {

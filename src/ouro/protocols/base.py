@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ouro.types import Address, BlockContext, Log
+from ouro.types import Address, BlockContext, Log, PoolId
 
 
 class QuoteError(Exception):
@@ -48,15 +48,20 @@ class Source(StrEnum):
 
 
 class PoolState(Protocol):
-    """What every family's state has. ``tokens`` are in the contract's own order."""
+    """What every family's state has. ``address`` is the pool's id; ``tokens`` are in the contract's own order."""
 
     family: ClassVar[str]
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> PoolId: ...
 
     @property
     def tokens(self) -> tuple[Address, ...]: ...
+
+
+def home_of(state: Any) -> Address:
+    """The contract that holds the pool's storage and tokens and emits its logs: the pool itself, or its manager."""
+    return getattr(state, "manager", state.address)
 
 
 class Quote(msgspec.Struct, frozen=True):

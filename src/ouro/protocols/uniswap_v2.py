@@ -84,6 +84,11 @@ def _updated(state: UniswapV2State, reserve0: int, reserve1: int, timestamp: int
     )
 
 
+def reserves_word(state: UniswapV2State) -> int:
+    """Reserves and time packed, as the pair stores them."""
+    return state.reserve0 | state.reserve1 << 112 | state.block_timestamp_last << 224
+
+
 def _check_direction(i: int, j: int) -> None:
     if (i, j) not in ((0, 1), (1, 0)):
         raise QuoteError(f"a pair has tokens 0 and 1, not {i} and {j}")
@@ -189,8 +194,9 @@ class UniswapV2:
     def storage_writes(self, state: UniswapV2State, delta: SyncDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Reserves, price accumulators and the pair's token balances (which equal the reserves after a sync)."""
         after = _updated(state, delta.reserve0, delta.reserve1, delta.timestamp)
-        packed = after.reserve0 | after.reserve1 << 112 | after.block_timestamp_last << 224
-        writes: list[StorageWrite | BalanceChange] = [StorageWrite(state.address, RESERVES_SLOT, packed)]
+        writes: list[StorageWrite | BalanceChange] = [
+            StorageWrite(state.address, RESERVES_SLOT, reserves_word(after))
+        ]
         if after.price0_cumulative != state.price0_cumulative:
             writes.append(StorageWrite(state.address, PRICE0_CUMULATIVE_SLOT, after.price0_cumulative))
         if after.price1_cumulative != state.price1_cumulative:

@@ -12,6 +12,7 @@ says which tokens the manager holds for a pool, so ``storage_writes`` has no bal
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
@@ -45,7 +46,7 @@ DYNAMIC_FEE_FLAG = 0x800000
 MAX_PROTOCOL_FEE = 1000
 MAX_TICK_SPACING = 32_767
 POOLS_SLOT = 6
-_LIQUIDITY, _TICKS, _BITMAP, _TICK_WORDS = 3, 4, 5, 3
+LIQUIDITY, _TICKS, _BITMAP, TICK_WORDS = 3, 4, 5, 3
 _U24, _U128 = (1 << 24) - 1, (1 << 128) - 1
 _INT128_END = 1 << 127
 
@@ -222,15 +223,15 @@ class UniswapV4:
     def storage_writes(self, state: UniswapV4State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, tick and bitmap words inside the manager."""
         after = self.apply(state, delta)
-        base = _base_slot(state)
+        base = base_slot(state)
         writes = []
         if slot0_word(after) != slot0_word(state):
             writes.append(StorageWrite(state.manager, base, slot0_word(after)))
         if after.liquidity != state.liquidity:
-            writes.append(StorageWrite(state.manager, base + _LIQUIDITY, after.liquidity))
+            writes.append(StorageWrite(state.manager, base + LIQUIDITY, after.liquidity))
         if isinstance(delta, LiquidityDelta) and delta.change:
             for tick in (delta.lower, delta.upper):
-                writes += _tick_writes(state, after, tick, base)
+                writes += _tick_writes(state, after, tick)
         return tuple(writes)
 
     def to_json(self, state: UniswapV4State) -> dict[str, Any]:
@@ -284,20 +285,36 @@ def slot0_word(state: UniswapV4State) -> int:
     return price | tick << 160 | state.protocol_fee << 184 | (state.lp_fee_ppm << 208 if price else 0)
 
 
-def _base_slot(state: UniswapV4State) -> int:
-    return int.from_bytes(keccak(bytes.fromhex(state.address[2:]) + POOLS_SLOT.to_bytes(32)))
+@lru_cache(maxsize=1 << 14)
+def _base_of(pool: str) -> int:
+    return int.from_bytes(keccak(bytes.fromhex(pool[2:]) + POOLS_SLOT.to_bytes(32)))
 
 
-def _tick_writes(before: UniswapV4State, after: UniswapV4State, tick: int, base: int) -> list[StorageWrite]:
-    slot = mapping_slot(tick, base + _TICKS)
+def base_slot(state: UniswapV4State) -> int:
+    """Where the manager keeps a pool's words; slot0 is the first."""
+    return _base_of(state.address)
+
+
+def tick_slot(state: UniswapV4State, tick: int) -> int:
+    """The first word of a tick: gross and net liquidity."""
+    return mapping_slot(tick, base_slot(state) + _TICKS)
+
+
+def bitmap_slot(state: UniswapV4State, word: int) -> int:
+    """A word of the tick bitmap."""
+    return mapping_slot(word, base_slot(state) + _BITMAP)
+
+
+def _tick_writes(before: UniswapV4State, after: UniswapV4State, tick: int) -> list[StorageWrite]:
+    slot = tick_slot(after, tick)
     gross, net = after.ticks.get(tick, (0, 0))
     writes = [StorageWrite(after.manager, slot, gross | (net & _U128) << 128)]
     if not gross:  # the manager deletes the whole entry
-        writes += [StorageWrite(after.manager, slot + word, 0) for word in range(1, _TICK_WORDS)]
+        writes += [StorageWrite(after.manager, slot + word, 0) for word in range(1, TICK_WORDS)]
     if (tick in before.ticks) != (tick in after.ticks):
         word = tick // after.tick_spacing // WORD_BITS
         value = after.ticks.bitmap_word(word, after.tick_spacing)
-        writes.append(StorageWrite(after.manager, mapping_slot(word, base + _BITMAP), value))
+        writes.append(StorageWrite(after.manager, bitmap_slot(after, word), value))
     return writes
 
 
