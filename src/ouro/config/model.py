@@ -130,7 +130,8 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
-    max_hops: Annotated[int, Field(ge=2, le=4)] = 4
+    max_hops: Annotated[int, Field(ge=2, le=5)] = 4
+    search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
