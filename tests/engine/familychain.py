@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from tests.differential import algebra_cases, dialect_cases, sources, v3_cases, v4_cases
+from tests.differential import adaptive_cases, algebra_cases, dialect_cases, sources, v3_cases, v4_cases
 from tests.differential.chain import OWNER, ROOT, SUPPLY, Chain, Reverted
 from tests.differential.dialect_cases import family_driver
 
@@ -130,10 +130,11 @@ def world_of(family: str, client: Client) -> Any:
         "slipstream": (dialect_cases, dialect_cases.SlipstreamWorld),
         "uniswap_v4": (v4_cases, v4_cases.V4World),
         "algebra_integral": (algebra_cases, algebra_cases.AlgebraIntegralWorld),
+        "algebra_adaptive": (adaptive_cases, adaptive_cases.AlgebraAdaptiveWorld),
     }
     module, kind = worlds[family]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Chain", lambda: NodeChain(client))
+        patch.setattr(module, "Chain", lambda *_: NodeChain(client))
         world: Any = kind()
     if family == "uniswap_v3":
         family_driver(world.chain)
@@ -155,6 +156,7 @@ def unit_price_pools(family: str, client: Client, *, native: bool = False) -> Ve
             patch.setattr(v3_cases.Play, "_mint", lambda _: None)
             patch.setattr(v4_cases.V4Play, "_mint", lambda _: None)
             patch.setattr(algebra_cases.AlgebraPlay, "_mint", lambda _: None)
+            patch.setattr(adaptive_cases.AdaptivePlay, "_mint", lambda _: None)
             patch.setattr(v3_cases, "FEE_TIERS", {3_000: 60, 500: 10})
             patch.setattr(v4_cases, "_FEES", (3_000, 500))
             patch.setattr(v4_cases, "_SPACINGS", (60,))
@@ -169,7 +171,7 @@ def unit_price_pools(family: str, client: Client, *, native: bool = False) -> Ve
 def _add_position(family: str, chain: NodeChain, play: Any, lower: int, upper: int, amount: int) -> None:
     if family == "uniswap_v4":
         assert play._change(lower, upper, amount)
-    elif family == "algebra_integral":
+    elif family in ("algebra_integral", "algebra_adaptive"):
         signature = "mint(address,address,int24,int24,uint128,bytes)"
         chain.drive(play.pool, call_bytes(signature, chain.driver, chain.driver, lower, upper, amount, b""))
     else:

@@ -22,6 +22,7 @@ FAMILIES = (
     "slipstream",
     "uniswap_v4",
     "algebra_integral",
+    "algebra_adaptive",
     "solidly",
     "swapr",
 )
