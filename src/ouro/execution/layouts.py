@@ -156,13 +156,6 @@ def ring_places(state: Any, words: Mapping[Place, int]) -> list[Place]:
     if state.family in CONCENTRATED:
         slot0 = words.get((state.address, state.layout.slot0), 0)
         return [(state.address, slot) for slot in observation_slots(slot0, state.layout.observations)]
-    if state.family == "algebra_adaptive":
-        # what a fee of today may search: all entries that are kept, with those that the ring writes next
-        count = len(state.timepoints)
-        first = state.timepoint_index - count
-        spots = [(first + k) % algebra_state.RING for k in range(count + _NEXT_ENTRIES)]
-        entries = [algebra_state.TIMEPOINTS_SLOT + 2 * spot + word for spot in spots for word in (0, 1)]
-        return [(state.operator, slot) for slot in (*entries, algebra_state.FEE_CONFIG_SLOT)]
     if state.family == "solidly":
         length = solidly.RESERVE0_SLOT - 3
         count = words.get((state.address, length), 0)
@@ -197,8 +190,6 @@ def view_calls(state: Any, words: Mapping[Place, int]) -> list[ViewCall]:
         return [*beside, ViewCall(_account(farm), now, pool)] if farm else beside
     if state.family == "slipstream":
         return [ViewCall(pool, selector("fee()")), ViewCall(pool, selector("unstakedFee()"))]
-    if state.family == "algebra_adaptive":
-        return [ViewCall(state.operator, selector("feeConfig()"))]
     if state.family == "pancakeswap_v3":
         farm = words.get((pool, state.layout.observations + _RING_SIZE), 0)
         if farm:
@@ -255,14 +246,6 @@ def _v4_slots(state: Any, words: range) -> Iterator[int]:
         yield from ((first + word) & _U256 for word in words)
     for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
         yield uniswap_v4.bitmap_slot(state, word)
-
-
-def _adaptive_slots(state: Any, words: range | tuple[int, ...]) -> Iterator[int]:
-    for tick in state.ticks:
-        base = mapping_slot(tick, algebra_state.TICKS_SLOT)
-        yield from ((base + word) & _U256 for word in words)
-    for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
-        yield mapping_slot(word, algebra_state.BITMAP_SLOT)
 
 
 def _algebra_slots(state: Any, *, all_words: bool) -> Iterator[int]:

@@ -34,8 +34,8 @@ class NodeConfig:
 
     ``block_time_s`` may be fractional; None mines each transaction at once. ``state_interval_s`` writes the state
     regularly, so that even a SIGKILLed node can be restarted; it costs time that grows with the chain's length.
-    ``historical_states`` keeps calls at old blocks possible after a restart. ``any_code_size`` takes contracts that
-    are larger than a real chain would.
+    ``historical_states`` keeps calls at old blocks possible after a restart. ``code_size_limit`` takes contracts
+    that are larger than a real chain would.
     """
 
     chain_id: int
@@ -47,7 +47,7 @@ class NodeConfig:
     accounts: int = 10
     state_interval_s: int | None = None
     historical_states: bool = False
-    any_code_size: bool = False
+    code_size_limit: int | None = None
 
 
 def anvil_path() -> Path:
@@ -206,8 +206,6 @@ class AnvilNode:
             arguments += ["--state-interval", str(config.state_interval_s)]
         if config.historical_states:
             arguments.append("--preserve-historical-states")
-        if config.any_code_size:
-            arguments += ["--code-size-limit", str(1 << 20)]
         return arguments
 
     def _wait_for_port(self, log_offset: int, timeout_s: float = 20.0) -> int | None:
