@@ -19,7 +19,8 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo test chaos families lint types differential contracts bench gas contract-checks contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
+.PHONY: help setup demo test chaos families lint types differential contracts bench gas contract-checks \
+    contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'

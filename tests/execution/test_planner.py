@@ -143,3 +143,17 @@ def test_a_path_that_the_executor_cannot_run_is_refused_by_name() -> None:
     context = plan_context(families={POOL_A: "uniswap_v2", POOL_B: "curve"})
     with pytest.raises(EncodeError, match="family"):
         plan_of(opportunity(), chain_config(), context, "public")
+
+
+def test_late_by_time_where_block_numbers_are_the_parents() -> None:
+    """Arbitrum: no block number in the program, but the last second of the last block that counts."""
+    for blocks, patience_s in ((1, 0), (3, 24)):
+        config = chain_config(inclusion_blocks=blocks, late_by="time", block_time_ms=12_000)
+        context = plan_context()
+        made = plan_of(opportunity(), config, context, "public")
+        program = decode_program(made.calldata)
+        assert program.max_block_number is None
+        assert program.deadline == context.execution_block.timestamp + patience_s
+        assert made.max_block_number == 10 + blocks
+        plain = decode_program(plan_of(opportunity(), chain_config(), context, "public").calldata)
+        assert program.ops == plain.ops

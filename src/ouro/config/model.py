@@ -118,6 +118,9 @@ class ChainConfig(_Section):
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    late_by: Literal["block", "time"] = "block"
+    """By what a transaction knows that it comes too late: "time" where ``block.number`` is not the chain's own but
+    its parent's (Arbitrum)."""
     access_lists: Literal["on", "off"] = "on"
     """Whether transactions list what they touch, where that saves gas. Off where the list's bytes cost more than it
     saves: rollups that charge for data apart."""

@@ -75,11 +75,22 @@ def hops_of(
     return tuple(hops)
 
 
+def guards_of(config: ChainConfig, found_at_number: int, next_block: BlockContext) -> Guards:
+    """The last block, or by ``late_by`` the last second, that the executor runs in.
+
+    ``next_block`` is the first that can include the plan; a second that a block shares is never cut off.
+    """
+    if config.late_by == "block":
+        return Guards(max_block_number=found_at_number + config.inclusion_blocks)
+    seconds = -(-(config.inclusion_blocks - 1) * config.block_time_ms // 1_000)
+    return Guards(deadline=next_block.timestamp + seconds)
+
+
 def calldata_of(
     hops: Sequence[Hop],
     profit_token: Address,
     min_profit_wei: int,
-    max_block_number: int,
+    guards: Guards,
     wrapped_native: Address,
     states: Mapping[PoolId, Any],
 ) -> bytes:
@@ -88,17 +99,19 @@ def calldata_of(
     Raises ``EncodeError``.
     """
     managed = {hop.pool: states[hop.pool] for hop in hops if hop.family in MANAGED}
-    if not managed:
-        return encode_plan(hops, profit_token, min_profit_wei, max_block_number)
+    if not managed and guards.deadline is None:
+        return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
     keys = {
         pool: PoolKey(state.tokens[0], state.tokens[1], state.key_fee, state.tick_spacing, state.hooks)
         for pool, state in managed.items()
     }
     managers = {state.manager for state in managed.values()}
+    if not managers:
+        return encode_dag(hops, profit_token, min_profit_wei, guards)
     if len(managers) > 1:
         raise EncodeError("hops", f"pools of {len(managers)} managers; the executor opens the books of one")
     places = Places(managers.pop(), keys, wrapped_native)
-    return encode_dag(hops, profit_token, min_profit_wei, Guards(max_block_number=max_block_number), places)
+    return encode_dag(hops, profit_token, min_profit_wei, guards, places)
 
 
 def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext, lane: str) -> Plan:
@@ -117,6 +130,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
     floor = _break_even(opportunity.gross_profit_wei, value, cost_native)
     hops = hops_of(opportunity, context.families, context.states)
     max_block = opportunity.block_number + config.inclusion_blocks
+    guards = guards_of(config, opportunity.block_number, context.execution_block)
     return Plan(
         plan_id=plan_id_of(opportunity),
         chain=opportunity.chain,
@@ -133,7 +147,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         found_at_hash=opportunity.block_hash,
         max_block_number=max_block,
         lane=lane,
-        calldata=calldata_of(hops, profit_token, floor, max_block, config.wrapped_native, context.states),
+        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states),
     )
 
 
