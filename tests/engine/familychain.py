@@ -221,7 +221,7 @@ def concentrated(family: str, client: Client, rng: random.Random, pools: int) ->
             play = world.open_pool(rng)
             venue.pools.append(play.state.address)
             venue.acts += [play.act] * 4
-    if family == "algebra_integral":  # shares of nothing: a pool may start with one of its tokens only
+    if family.startswith("algebra"):  # shares of nothing: a pool may start with one of its tokens only
         for token in chain.tokens:
             _send(chain, token, venue.pools[0], 10**9)
     if family == "slipstream":
@@ -375,8 +375,10 @@ async def read_update(reader: Transport, number: int, topics: tuple[str, ...]) -
     )
 
 
-async def follow(state: ChainState, reader: Transport, client: Client) -> None:
-    """Every block up to the head."""
+async def follow(state: ChainState, reader: Transport, client: Client, *, refreshed: bool = False) -> None:
+    """Every block up to the head; ``refreshed`` reads after each what no log tells."""
     for number in range(state.head_number + 1, client.block_number() + 1):
         result = state.apply(await read_update(reader, number, state.topics))
         assert result.quarantined == ()
+        if refreshed:
+            await state.refresh(reader)
