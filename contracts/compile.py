@@ -4,6 +4,9 @@
     python contracts/compile.py --check   recompile and compare; exit 1 when a committed artifact differs
 
 The artifacts are committed, so running Ouro needs no compiler; ``--check`` in CI keeps them honest.
+
+The storage build of the executor, for chains without EIP-1153, is the same source with every ``tload`` and
+``tstore`` rewritten (``storage_source``). Its source is written and checked as the artifacts are.
 """
 
 import argparse
@@ -24,15 +27,31 @@ OPTIMIZER_RUNS = 1_000_000
 CONTRACTS: dict[str, tuple[str, Path]] = {
     "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
     "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+    "MarketRouter.sol": ("MarketRouter", ROOT / "src/ouro/testnet/artifacts_own/MarketRouter.json"),
+    "PancakeDeployer.sol": ("PancakeDeployer", ROOT / "src/ouro/testnet/artifacts_own/PancakeDeployer.json"),
+    "SlipstreamStub.sol": ("SlipstreamStub", ROOT / "src/ouro/testnet/artifacts_own/SlipstreamStub.json"),
     "Create3Factory.sol": ("Create3Factory", ROOT / "src/ouro/execution/artifacts/Create3Factory.json"),
+    "OuroExecutorStorage.sol": (
+        "OuroExecutorStorage",
+        ROOT / "src/ouro/execution/artifacts/OuroExecutorStorage.json",
+    ),
     "PoolDriver.sol": ("PoolDriver", ROOT / "tests/differential/PoolDriver.json"),
 }
 
 # source file → (EVM version, through the IR, optimizer runs), where not the usual ones. The factory's are frozen:
 # its address on all chains, and with it the executor's, comes from its code.
 Settings = tuple[str, bool, int]
-USUAL: Settings = (EVM_VERSION, True, OPTIMIZER_RUNS)
-SETTINGS: dict[str, Settings] = {"Create3Factory.sol": ("london", False, 200)}
+USUAL: Settings = (EVM_VERSION, False, OPTIMIZER_RUNS)
+THROUGH_IR: Settings = (EVM_VERSION, True, OPTIMIZER_RUNS)
+SETTINGS: dict[str, Settings] = {
+    "OuroExecutor.sol": THROUGH_IR,
+    "Create3Factory.sol": ("london", False, 200),
+    # Nothing younger than SELFBALANCE: what has no transient storage often has no PUSH0 either.
+    "OuroExecutorStorage.sol": ("london", True, OPTIMIZER_RUNS),
+}
+
+# written source file → the one that it is made of
+REWRITTEN = {"OuroExecutorStorage.sol": "OuroExecutor.sol"}
 
 # 2394: "transient storage can break composability", told of every use of it
 _KNOWN_WARNINGS = {"2394"}
@@ -58,7 +77,10 @@ def collect(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
         return found
     path = SOURCES / name
     try:
-        found[name] = path.read_text()
+        if name in REWRITTEN:
+            found[name] = storage_source((SOURCES / REWRITTEN[name]).read_text())
+        else:
+            found[name] = path.read_text()
     except OSError as error:
         raise CompileError(f"{path}: {error.strerror}") from error
     for target in _IMPORT.findall(_COMMENT.sub("", found[name])):
@@ -69,6 +91,63 @@ def collect(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
     return found
 
 
+_STORAGE_NOTE = """// SPDX-License-Identifier: MIT
+// Written by contracts/compile.py from OuroExecutor.sol: transient words became storage words. Do not edit.
+//
+// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What
+// is stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
+"""
+_STORAGE_CONSTANT = """contract OuroExecutorStorage {
+    uint256 private constant RESTING = 1 << 255;
+    uint256 private constant USED = (1 << 255) - 1;
+"""
+# The two words that every execution uses are paid for with the deployment.
+_STORAGE_START = """        assembly ("memory-safe") {
+            sstore(EXPECTED, RESTING)
+            sstore(TOKENS, RESTING)
+        }
+"""
+
+
+def storage_source(source: str) -> str:
+    """The executor's source for chains without transient storage. Raises CompileError where it isn't understood."""
+    out, pos = [], 0
+    for found in re.finditer(r"\bt(load|store)\(", _COMMENT.sub(lambda m: " " * len(m.group()), source)):
+        if found.start() < pos:
+            raise CompileError("OuroExecutor.sol: tload or tstore inside another's arguments")
+        end, parts = _arguments(source, found.end())
+        if found.group(1) == "load":
+            new = f"and(sload({parts[0]}), USED)"
+        else:
+            new = f"sstore({parts[0]}, {'RESTING' if parts[1] == '0' else f'or({parts[1]}, RESTING)'})"
+        out += [source[pos : found.start()], new]
+        pos = end
+    text = "".join([*out, source[pos:]])
+    for old, new in (
+        ("// SPDX-License-Identifier: MIT\n", _STORAGE_NOTE),
+        ("contract OuroExecutor {\n", _STORAGE_CONSTANT),
+        ("address[] memory operators_) {\n", f"address[] memory operators_) {{\n{_STORAGE_START}"),
+    ):
+        if text.count(old) != 1:
+            raise CompileError(f"OuroExecutor.sol: {old.strip()!r} has to be there once")
+        text = text.replace(old, new)
+    return text
+
+
+def _arguments(source: str, start: int) -> tuple[int, list[str]]:
+    """The arguments of a call whose bracket opened before ``start``, and where it ends."""
+    depth, parts, begin = 0, [], start
+    for pos in range(start, len(source)):
+        letter = source[pos]
+        if letter == ")" and depth == 0:
+            return pos + 1, [*parts, source[begin:pos].strip()]
+        if letter == "," and depth == 0:
+            parts.append(source[begin:pos].strip())
+            begin = pos + 1
+        depth += (letter == "(") - (letter == ")")
+    raise CompileError("OuroExecutor.sol: a bracket is not closed")
+
+
 def source_sha256(sources: dict[str, str]) -> str:
     """One hash over all files that go into a contract, with their names."""
     digest = hashlib.sha256()
@@ -77,7 +156,7 @@ def source_sha256(sources: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-def compile_sources(sources: dict[str, str], settings: Settings = USUAL) -> tuple[str, dict[str, Any]]:
+def compile_sources(sources: dict[str, str], settings: Settings = THROUGH_IR) -> tuple[str, dict[str, Any]]:
     """Run solc once over ``sources``; returns its version and the standard JSON output."""
     evm_version, via_ir, runs = settings
     request = {
@@ -112,29 +191,29 @@ def compile_sources(sources: dict[str, str], settings: Settings = USUAL) -> tupl
 def build(names: list[str]) -> dict[Path, str]:
     """Artifact texts by path for the contracts of these source files."""
     texts: dict[Path, str] = {}
-    for settings in dict.fromkeys(SETTINGS.get(name, USUAL) for name in names):
-        texts |= _build_alike([name for name in names if SETTINGS.get(name, USUAL) == settings], settings)
+    for name in names:
+        # One by one: what the optimizer makes of a contract depends on what is compiled beside it.
+        texts |= _build_one(name, SETTINGS.get(name, USUAL))
     return texts
 
 
-def _build_alike(names: list[str], settings: Settings) -> dict[Path, str]:
-    trees = {name: collect(name) for name in names}
-    merged = {path: text for tree in trees.values() for path, text in tree.items()}
-    version, output = compile_sources(merged, settings)
+def _build_one(name: str, settings: Settings) -> dict[Path, str]:
+    sources = collect(name)
+    version, output = compile_sources(sources, settings)
     evm_version, _, runs = settings
-    texts = {}
-    for name, tree in trees.items():
-        contract, path = CONTRACTS[name]
-        compiled = output["contracts"][name][contract]
-        artifact = {
-            "contract": contract,
-            "compiler": f"solc {version}, {evm_version}, optimizer {runs} runs",
-            "source_sha256": source_sha256(tree),
-            "abi": compiled["abi"],
-            "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],
-            "deployed_bytecode": "0x" + compiled["evm"]["deployedBytecode"]["object"],
-        }
-        texts[path] = json.dumps(artifact, indent=1) + "\n"
+    contract, path = CONTRACTS[name]
+    compiled = output["contracts"][name][contract]
+    artifact = {
+        "contract": contract,
+        "compiler": f"solc {version}, {evm_version}, optimizer {runs} runs",
+        "source_sha256": source_sha256(sources),
+        "abi": compiled["abi"],
+        "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],
+        "deployed_bytecode": "0x" + compiled["evm"]["deployedBytecode"]["object"],
+    }
+    texts = {path: json.dumps(artifact, indent=1) + "\n"}
+    if name in REWRITTEN:
+        texts[SOURCES / name] = sources[name]
     return texts
 
 

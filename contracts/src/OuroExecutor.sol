@@ -58,7 +58,8 @@ contract OuroExecutor {
     uint256 private constant HAS_HELD = 16;
     uint256 private constant MAX_TOKENS = 16;
 
-    // Transient slots, far from the storage slots (the build for chains without transient storage uses the same numbers).
+    // Transient slots, far from the storage slots: the build for chains without transient storage (compile.py rewrites
+    // every tload and tstore) uses the same numbers. All of them are zero again at the end of each program.
     // Who may call back, with what (see _run); zero when nobody may.
     uint256 private constant EXPECTED = 0x6f75726f00;
     // The Uniswap V4 pool manager, inside its unlock.
@@ -69,6 +70,8 @@ contract OuroExecutor {
     // From here on: what was held of the listed tokens before, if the program asks to know.
     uint256 private constant HELD = 0x6f75726f40;
     uint256 private constant LISTED = 1 << 160;
+    // What of a hash goes into EXPECTED: the shape takes the low byte, and the storage build needs the top bit.
+    uint256 private constant HASHED = (1 << 255) - 256;
 
     constructor(address owner_, address treasury_, address[] memory operators_) {
         if (owner_ == address(0)) revert ZeroAddress();
@@ -405,7 +408,7 @@ contract OuroExecutor {
                 let m := mload(0x40)
                 mstore(m, caller())
                 calldatacopy(add(m, 0x20), pos, size)
-                authentic := eq(or(and(keccak256(m, add(size, 0x20)), not(0xff)), shape), expected)
+                authentic := eq(or(and(keccak256(m, add(size, 0x20)), HASHED), shape), expected)
                 // V2 pairs (4) and Aave (5) tell who asked: nobody but us.
                 if eq(shape, 4) { authentic := and(authentic, eq(calldataload(4), address())) }
                 if eq(shape, 5) { authentic := and(authentic, eq(calldataload(0x64), address())) }
@@ -442,7 +445,7 @@ contract OuroExecutor {
             function lend(pool, m, at, next, size, shape) {
                 calldatacopy(add(at, 0x20), next, size)
                 mstore(at, pool)
-                tstore(EXPECTED, or(and(keccak256(at, add(size, 0x20)), not(0xff)), shape))
+                tstore(EXPECTED, or(and(keccak256(at, add(size, 0x20)), HASHED), shape))
                 mstore(at, size)
                 invoke(pool, 0, m, sub(add(add(at, 0x20), size), m))
                 if tload(EXPECTED) { fail(0x4b520fc3) } // CallbackSkipped
@@ -724,9 +727,11 @@ contract OuroExecutor {
                     mstore(add(m, 0x04), amount)
                     invoke(erc20(byte(0, calldataload(add(pos, 15)))), 0, m, 0x24)
                 }
-                // GUARD_V3: the low 112 bits of a pool's price are what they were.
+                // GUARD_V3: the low 112 bits of a pool's price are what they were. It is the first word of slot0, in
+                // Algebra (zeroForOne) of globalState.
                 case 20 {
                     mstore(0, 0x3850c7bd00000000000000000000000000000000000000000000000000000000)
+                    if and(op, 1) { mstore(0, 0xe76c01e400000000000000000000000000000000000000000000000000000000) }
                     if iszero(and(gt(returndatasize(), 31), staticcall(gas(), pool, 0, 4, 0, 0x20))) {
                         fail(0x763c9dd0) // BadProgram
                     }

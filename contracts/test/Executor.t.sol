@@ -89,6 +89,7 @@ contract ExecutorTest is World {
             vm.assume(more[k] != address(0));
             executor.setOperator(more[k], true);
         }
+        vm.assume(more[removed % 6] != operator);
         executor.setOperator(more[removed % 6], false);
         executor.setTreasury(address(0xbeef));
         executor.setBribeCap(cap % 1_000_001);

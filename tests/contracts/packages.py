@@ -52,21 +52,21 @@ def morpho_code() -> bytes:
     entry = next(p for p in read_lock(LOCK) if p.name == "sphere-mezo-solidity-files")
     base = "domains/morpho/contracts/"
     sources = {name.removeprefix(base): (_folder(entry.spec) / name).read_text() for name in entry.files}
-    return _compiled(sources, "Morpho.sol", "Morpho")
+    return _compiled(sources, "Morpho.sol", "Morpho", compiler().THROUGH_IR)
 
 
 @cache
 def own_code(source: str, contract: str) -> bytes:
-    """Creation code of a test contract below contracts/src."""
-    return _compiled(compiler().collect(source), source, contract)
+    """Creation code of a test contract below contracts/src, for the oldest rules that a build is tested on."""
+    return _compiled(compiler().collect(source), source, contract, ("london", True, 200))
 
 
-def _compiled(sources: dict[str, str], source: str, contract: str) -> bytes:
-    """Compiled once per text: the compiler takes seconds."""
-    key = compiler().source_sha256(sources)
+def _compiled(sources: dict[str, str], source: str, contract: str, settings: tuple[str, bool, int]) -> bytes:
+    """Compiled once per text and settings: the compiler takes seconds."""
+    key = compiler().source_sha256({**sources, "settings": repr(settings)})
     kept = cache_dir().parent / "contract-tests" / f"{contract}-{key[:24]}.hex"
     if not kept.exists():
-        _, output = compiler().compile_sources(sources)
+        _, output = compiler().compile_sources(sources, settings)
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")
         part.write_text(output["contracts"][source][contract]["evm"]["bytecode"]["object"])

@@ -5,6 +5,7 @@ buy one W back in the dear pools, so every cycle W → T1 → … → Tk → W g
 """
 
 import math
+import os
 import re
 import subprocess
 import tempfile
@@ -19,13 +20,20 @@ import pyrevm
 from eth_abi.abi import decode, encode
 
 from ouro.execution.access_list import AccessList, of_node
-from ouro.execution.contract import creation_code
+from ouro.execution.builds import Build, builds
 from ouro.hashing import keccak, selector
 from ouro.testnet.artifacts import artifact, load_json
 from ouro.types import Address, Hop
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_TOKEN = load_json(ROOT / "src/ouro/testnet/artifacts_own/TestToken.json")
+TRANSIENT = "OuroExecutor"
+STORAGE = "OuroExecutorStorage"
+BUILDS = (TRANSIENT, STORAGE)
+TESTED = (TRANSIENT,) if os.environ.get("OURO_TEST_EXECUTOR") else BUILDS
+"""A mutant takes the place of the first (conftest.py)."""
+SPECS = {TRANSIENT: "Cancun", STORAGE: "London"}
+"""The oldest rules that a build is made for."""
 MAX_UINT = (1 << 256) - 1
 SUPPLY = 10**30
 
@@ -66,8 +74,8 @@ class Backend(Protocol):
 class EvmBackend:
     """In-process, one EVM per world."""
 
-    def __init__(self) -> None:
-        self.evm = pyrevm.EVM(spec_id="Cancun")
+    def __init__(self, spec_id: str = "Cancun") -> None:
+        self.evm = pyrevm.EVM(spec_id=spec_id)
         self.set_block(100)
 
     def set_block(self, number: int, coinbase: Address = "0x" + "00" * 19 + "cb") -> None:
@@ -113,12 +121,14 @@ def _reverted(text: str) -> Reverted:
 class NodeBackend:
     """An anvil of its own that mines each transaction at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, hardfork: str | None = None) -> None:
+        """``hardfork`` None: the node's newest."""
         binary = ROOT / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+        rules = [] if hardfork is None else ["--hardfork", hardfork]
         # Its output goes to a file: a pipe that nobody drains would stop the node.
         self._output = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - open as long as the node
         self.process = subprocess.Popen(
-            [str(binary), "--port", "0", "--chain-id", "9300001", "--gas-limit", "60000000"],
+            [str(binary), "--port", "0", "--chain-id", "9300001", "--gas-limit", "60000000", *rules],
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
@@ -202,6 +212,8 @@ class World:
     """All contracts on one backend; pools by (token in, token out, "v2" | "v3")."""
 
     backend: Any
+    build_name: str = TRANSIENT
+    token_code: bytes = TEST_TOKEN.bytecode
     owner: Address = field(default_factory=lambda: address_of("owner"))
     treasury: Address = field(default_factory=lambda: address_of("treasury"))
     operator: Address = field(default_factory=lambda: address_of("operator"))
@@ -226,7 +238,7 @@ class World:
         self._deploy_base()
         for k in range(1, last_token + 1):
             arguments = encode(["string", "string", "uint8", "uint256"], [f"T{k}", f"T{k}", 18, SUPPLY])
-            self.tokens[f"T{k}"] = self.backend.deploy(TEST_TOKEN.bytecode + arguments, self.owner)
+            self.tokens[f"T{k}"] = self.backend.deploy(self.token_code + arguments, self.owner)
         for token in self.tokens.values():
             for spender in (self.npm, self.router):
                 self.backend.send(token, calldata("approve(address,uint256)", spender, MAX_UINT), self.owner)
@@ -258,7 +270,12 @@ class World:
         self.quoter = deploy(artifact("@uniswap/v3-periphery", quoter).bytecode + arguments, owner)
         router = "artifacts/contracts/SwapRouter.sol/SwapRouter.json"
         self.router = deploy(artifact("@uniswap/v3-periphery", router).bytecode + arguments, owner)
-        self.executor = deploy(creation_code(owner, [self.operator], self.treasury), owner)
+        self.executor = deploy(self.build_of.deployment(owner, [self.operator], self.treasury), owner)
+
+    @property
+    def build_of(self) -> Build:
+        """The build of the executor that is tested here."""
+        return next(build for build in builds() if build.name == self.build_name)
 
     def _both(self, a: str, b: str, b_amount: int, a_amount: int, factory: Address, fee: int) -> None:
         """One V2 and one V3 pool where ``a_amount`` of a is worth ``b_amount`` of b."""

@@ -118,6 +118,9 @@ class ChainConfig(_Section):
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    access_lists: Literal["on", "off"] = "on"
+    """Whether transactions list what they touch, where that saves gas. Off where the list's bytes cost more than it
+    saves: rollups that charge for data apart."""
     finality_depth: PositiveInt = 3
     reorg_ring_depth: PositiveInt = 64
     wrapped_native: ConfigAddress
@@ -127,7 +130,8 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
-    max_hops: Annotated[int, Field(ge=2, le=4)] = 4
+    max_hops: Annotated[int, Field(ge=2, le=5)] = 4
+    search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()

@@ -66,7 +66,8 @@ class ChainState:
         self._moved: set[int] = set()
         self.unadmitted: frozenset[PoolId] = frozenset()
         self.prices.refresh()
-        self.finder = Finder(market.arrays, self._start_ids(), config.max_hops)
+        budget = config.search_memory_mb << 20
+        self.finder = Finder(market.arrays, self._start_ids(), config.max_hops, budget_bytes=budget)
         self.strategy = CyclicStrategy(market)
         self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
         self.revalue()

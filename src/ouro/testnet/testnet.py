@@ -14,12 +14,13 @@ from typing import Any, Self
 from eth_account import Account
 
 from ouro.config.model import ChainConfig, DexConfig
-from ouro.testnet.accounts import fund_rivals, fund_traders
+from ouro.testnet.accounts import fund_purse, fund_rivals, fund_traders
+from ouro.testnet.compositions import profile_of
 from ouro.testnet.deploy import deploy
 from ouro.testnet.deployment import Deployment
 from ouro.testnet.node import AnvilNode, NodeConfig
 from ouro.testnet.process import end, spawn
-from ouro.testnet.profiles import PROFILES, ChainProfile
+from ouro.testnet.profiles import ChainProfile
 from ouro.testnet.seed import seed as seed_pools
 from ouro.types import Address
 
@@ -87,12 +88,14 @@ class LocalChain:
             operators=deployment.operators,
             stable_tokens=deployment.stable_tokens,
             dexes=tuple(
-                DexConfig(
-                    name=venue.name,
-                    family="uniswap_v2" if venue.family == "uniswap_v2" else "uniswap_v3",
-                    factory=venue.factory,
-                    fee_ppm=venue.fee_ppm,
-                    start_block=venue.start_block,
+                DexConfig.model_validate(
+                    {
+                        "name": venue.name,
+                        "family": venue.family,
+                        "factory": venue.factory,
+                        "fee_ppm": venue.fee_ppm if venue.family == "uniswap_v2" else None,
+                        "start_block": venue.start_block,
+                    }
                 )
                 for venue in deployment.venues
             ),
@@ -133,7 +136,7 @@ class Testnet:
         if rivals:
             chosen = ChainOptions(**{**_fields(chosen), "rivals": rivals})
         started: dict[str, LocalChain] = {}
-        nodes = {name: _node(PROFILES[name], work_dir, chosen) for name in chains}
+        nodes = {name: _node(profile_of(name), work_dir, chosen) for name in chains}
         try:
             with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
                 jobs = {name: pool.submit(_start_chain, name, node, chosen) for name, node in nodes.items()}
@@ -214,12 +217,13 @@ def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> Anvil
 
 
 def _start_chain(name: str, node: AnvilNode, options: ChainOptions) -> LocalChain:
-    profile = PROFILES[name]
+    profile = profile_of(name)
     owner_key, owner = _new_key()
     operator_keys = {address: key for key, address in (_new_key() for _ in range(options.operators))}
     node.start()
     with node.client() as client:
         deployment = deploy(client, profile, owner, tuple(operator_keys))
+        fund_purse(client, deployment)
         deployment = seed_pools(client, deployment, profile)
         fund_traders(client, deployment)
         rivals = fund_rivals(client, deployment, options.rivals)

@@ -1,0 +1,781 @@
+// SPDX-License-Identifier: MIT
+// Written by contracts/compile.py from OuroExecutor.sol: transient words became storage words. Do not edit.
+//
+// A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What
+// is stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
+pragma solidity 0.8.37;
+
+/// @title Ouro's executor: runs one plan of swaps atomically, on credit of the pools or on a loan.
+/// @notice An operator (hot key) sends a packed byte program as raw calldata; docs/executor.md has the encoding. The whole
+/// gain in the profit token goes to the treasury that only the owner (cold key) can set. A program can move only tokens that
+/// it lists; the balance of every listed token is compared with what it was before, and may not have fallen. No approval
+/// outlives the operation that gives it. A stolen operator key therefore finds nothing to take.
+contract OuroExecutorStorage {
+    uint256 private constant RESTING = 1 << 255;
+    uint256 private constant USED = (1 << 255) - 1;
+    // Competitive misses: the state moved before the transaction ran.
+    error Late();
+    error Shortfall(uint256 got, uint256 want);
+    // Everything below means a wrong program, a hostile pool or token, or a wrong caller.
+    error NotOperator();
+    error NotOwner();
+    error IsPaused();
+    error Reentered();
+    error BadCallback();
+    error CallbackSkipped();
+    error BadProgram();
+    error TransferFailed();
+    error BalanceUnreadable();
+    error BalanceFell(address token);
+    error BribeRefused();
+    error ZeroAddress();
+    error TooMany();
+
+    event OwnershipOffered(address indexed owner, address indexed pending);
+    event OwnershipTaken(address indexed owner);
+    event OperatorSet(address indexed operator, bool allowed);
+    event TreasurySet(address indexed treasury);
+    event BribeCapSet(uint256 ppm);
+    event BribeRecipientSet(address indexed recipient, bool allowed);
+    event PauseSet(bool paused, address indexed by);
+    event Withdrawn(address indexed token, address indexed to, uint256 amount);
+
+    address public owner;
+    address public pendingOwner;
+    // treasury (160 bits), paused (8), bribe cap in ppm (24): the settings that an execution needs.
+    uint256 private _settings;
+    // Zero, or OPERATOR with a copy of the settings: an execution reads one cold word instead of two (2100 gas).
+    mapping(address => uint256) private _words;
+    address[] private _operators;
+    mapping(address => bool) public isBribeRecipient;
+
+    uint256 private constant PAUSED = 1 << 160;
+    uint256 private constant CAP_AT = 168;
+    uint256 private constant OPERATOR = 1 << 255;
+    uint256 private constant MILLION = 1_000_000;
+    uint256 public constant MAX_OPERATORS = 32;
+    uint256 private constant BRIBE_GAS = 50_000;
+
+    // What a program's first byte announces beyond block, profit and profit token. 0x20 and above: another version.
+    uint256 private constant HAS_DEADLINE = 1;
+    uint256 private constant HAS_PARENT = 2;
+    uint256 private constant HAS_BRIBE = 4;
+    uint256 private constant HAS_TOKENS = 8;
+    uint256 private constant HAS_HELD = 16;
+    uint256 private constant MAX_TOKENS = 16;
+
+    // Transient slots, far from the storage slots: the build for chains without transient storage (compile.py rewrites
+    // every tload and tstore) uses the same numbers. All of them are zero again at the end of each program.
+    // Who may call back, with what (see _run); zero when nobody may.
+    uint256 private constant EXPECTED = 0x6f75726f00;
+    // The Uniswap V4 pool manager, inside its unlock.
+    uint256 private constant MANAGER = 0x6f75726f10;
+    // From here on: the listed tokens, each with the LISTED bit. The first is the profit token, which is also the lock
+    // against a second program in the same call tree.
+    uint256 private constant TOKENS = 0x6f75726f20;
+    // From here on: what was held of the listed tokens before, if the program asks to know.
+    uint256 private constant HELD = 0x6f75726f40;
+    uint256 private constant LISTED = 1 << 160;
+    // What of a hash goes into EXPECTED: the shape takes the low byte, and the storage build needs the top bit.
+    uint256 private constant HASHED = (1 << 255) - 256;
+
+    constructor(address owner_, address treasury_, address[] memory operators_) {
+        assembly ("memory-safe") {
+            sstore(EXPECTED, RESTING)
+            sstore(TOKENS, RESTING)
+        }
+        if (owner_ == address(0)) revert ZeroAddress();
+        owner = owner_;
+        emit OwnershipTaken(owner_);
+        _settings = uint160(treasury_ == address(0) ? owner_ : treasury_);
+        emit TreasurySet(treasury());
+        for (uint256 k = 0; k < operators_.length; ++k) {
+            _setOperator(operators_[k], true);
+        }
+    }
+
+    modifier onlyOwner() {
+        if (msg.sender != owner) revert NotOwner();
+        _;
+    }
+
+    /// @dev Native coin comes in while a program unwraps or takes it, never else.
+    receive() external payable {
+        uint256 running;
+        assembly ("memory-safe") {
+            running := and(sload(TOKENS), USED)
+        }
+        if (running == 0) revert BadCallback();
+    }
+
+    // ------------------------------------------------------------------------------------------ roles, money of the owner
+
+    function treasury() public view returns (address) {
+        return address(uint160(_settings));
+    }
+
+    function paused() external view returns (bool) {
+        return _settings & PAUSED != 0;
+    }
+
+    /// @notice The largest share of a realised profit, in parts per million, that a program may bid.
+    function bribeCapPpm() external view returns (uint256) {
+        return (_settings >> CAP_AT) & 0xffffff;
+    }
+
+    function isOperator(address account) public view returns (bool) {
+        return _words[account] != 0;
+    }
+
+    function operators() external view returns (address[] memory) {
+        return _operators;
+    }
+
+    function offerOwnership(address next) external onlyOwner {
+        pendingOwner = next;
+        emit OwnershipOffered(msg.sender, next);
+    }
+
+    function acceptOwnership() external {
+        if (msg.sender != pendingOwner) revert NotOwner();
+        owner = msg.sender;
+        pendingOwner = address(0);
+        emit OwnershipTaken(msg.sender);
+    }
+
+    function setOperator(address operator, bool allowed) external onlyOwner {
+        _setOperator(operator, allowed);
+    }
+
+    /// @notice Where profit goes. The executor itself means: keep it here as inventory.
+    function setTreasury(address next) external onlyOwner {
+        if (next == address(0)) revert ZeroAddress();
+        _change((_settings & ~uint256(type(uint160).max)) | uint160(next));
+        emit TreasurySet(next);
+    }
+
+    function setBribeCap(uint256 ppm) external onlyOwner {
+        if (ppm > MILLION) revert BribeRefused();
+        _change((_settings & ~(uint256(0xffffff) << CAP_AT)) | (ppm << CAP_AT));
+        emit BribeCapSet(ppm);
+    }
+
+    /// @notice Who, besides the block's own fee recipient, may be paid a bribe.
+    function setBribeRecipient(address recipient, bool allowed) external onlyOwner {
+        if (recipient == address(0)) revert ZeroAddress();
+        isBribeRecipient[recipient] = allowed;
+        emit BribeRecipientSet(recipient, allowed);
+    }
+
+    /// @notice Either role may stop trading; only the owner may start it again.
+    function pause() external {
+        if (msg.sender != owner && !isOperator(msg.sender)) revert NotOperator();
+        _change(_settings | PAUSED);
+        emit PauseSet(true, msg.sender);
+    }
+
+    function unpause() external onlyOwner {
+        _change(_settings & ~PAUSED);
+        emit PauseSet(false, msg.sender);
+    }
+
+    /// @notice Moves out what was sent here by mistake, or the inventory. The zero address means the native coin.
+    function withdraw(address token, address to, uint256 amount) external onlyOwner {
+        if (to == address(0)) revert ZeroAddress();
+        bool ok;
+        if (token == address(0)) (ok,) = to.call{value: amount}("");
+        else ok = _transfer(token, to, amount);
+        if (!ok) revert TransferFailed();
+        emit Withdrawn(token, to, amount);
+    }
+
+    function _setOperator(address operator, bool allowed) private {
+        if (operator == address(0)) revert ZeroAddress();
+        if (allowed && !isOperator(operator)) {
+            if (_operators.length == MAX_OPERATORS) revert TooMany();
+            _operators.push(operator);
+        } else if (!allowed && isOperator(operator)) {
+            uint256 last = _operators.length - 1;
+            for (uint256 k = 0; k < last; ++k) {
+                if (_operators[k] == operator) _operators[k] = _operators[last];
+            }
+            _operators.pop();
+        }
+        _words[operator] = allowed ? OPERATOR | _settings : 0;
+        emit OperatorSet(operator, allowed);
+    }
+
+    /// @dev Every operator's word holds a copy.
+    function _change(uint256 settings) private {
+        _settings = settings;
+        for (uint256 k = 0; k < _operators.length; ++k) {
+            _words[_operators[k]] = OPERATOR | settings;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------ programs and callbacks
+
+    /// @dev Not payable. Any selector is a callback while one is expected, otherwise the calldata is a program. The names of
+    /// callbacks differ among forks (uniswapV2Call, pancakeCall, joeCall, uniswapV3SwapCallback …); their shapes do not.
+    fallback() external {
+        uint256 expected;
+        assembly ("memory-safe") {
+            expected := and(sload(EXPECTED), USED)
+        }
+        if (expected == 0) {
+            _start();
+            return;
+        }
+        _resume(expected);
+        assembly ("memory-safe") {
+            // Uniswap V4 (1) wants bytes back, Aave (5) wants true; the others do not look.
+            switch and(expected, 0xff)
+            case 1 {
+                mstore(0, 0x20)
+                mstore(0x20, 0)
+                return(0, 0x40)
+            }
+            case 5 {
+                mstore(0, 1)
+                return(0, 0x20)
+            }
+        }
+    }
+
+    /// @dev Header: flags(1) maxBlock(4, zero for none) minProfit(14) profitToken(20); by flags deadline(5) parentHash(8)
+    /// bribe(24) tokens(1 + 20 each); then the operations.
+    function _start() private {
+        uint256 flags;
+        uint256 maxBlock;
+        uint256 minProfit;
+        address token;
+        assembly ("memory-safe") {
+            let head := calldataload(0)
+            flags := shr(248, head)
+            maxBlock := and(shr(216, head), 0xffffffff)
+            minProfit := and(shr(104, head), 0xffffffffffffffffffffffffffff)
+            token := shr(96, calldataload(19))
+        }
+        if (maxBlock != 0 && block.number > maxBlock) revert Late();
+        uint256 pos = 39;
+        if (flags != 0) pos = _guards(flags);
+        uint256 word = _words[msg.sender];
+        if (word == 0) revert NotOperator();
+        if (word & PAUSED != 0) revert IsPaused();
+
+        uint256 running;
+        assembly ("memory-safe") {
+            running := and(sload(TOKENS), USED)
+        }
+        if (running != 0) revert Reentered();
+        uint256 held = _balance(token);
+        assembly ("memory-safe") {
+            sstore(TOKENS, or(or(LISTED, token), RESTING))
+        }
+        if (flags < HAS_TOKENS) {
+            _run(pos, msg.data.length);
+            _settle(flags, word, token, held, minProfit);
+        } else {
+            uint256[] memory before;
+            (before, pos) = _list(flags, pos, held);
+            _run(pos, msg.data.length);
+            _settle(flags, word, token, held, minProfit);
+            _compare(before);
+        }
+        // Cleared, not left to the end of the transaction: one transaction may hold two programs.
+        assembly ("memory-safe") {
+            sstore(TOKENS, RESTING)
+        }
+    }
+
+    /// @dev The optional checks that need no storage. Returns where the list of tokens, or the first operation, begins.
+    function _guards(uint256 flags) private view returns (uint256 pos) {
+        if (flags > 31) revert BadProgram();
+        pos = 39;
+        if (flags & HAS_DEADLINE != 0) {
+            uint256 deadline;
+            assembly ("memory-safe") {
+                deadline := shr(216, calldataload(pos))
+                pos := add(pos, 5)
+            }
+            if (block.timestamp > deadline) revert Late();
+        }
+        if (flags & HAS_PARENT != 0) {
+            uint256 parent;
+            assembly ("memory-safe") {
+                parent := shr(192, calldataload(pos))
+                pos := add(pos, 8)
+            }
+            if (uint256(blockhash(block.number - 1)) >> 192 != parent) revert Late();
+        }
+        if (flags & HAS_BRIBE != 0) pos += 24;
+    }
+
+    /// @dev Reads the list of further tokens and what is held of each; index 0 is the profit token.
+    function _list(uint256 flags, uint256 pos, uint256 held) private returns (uint256[] memory before, uint256) {
+        uint256 count = 0;
+        if (flags & HAS_TOKENS != 0) {
+            assembly ("memory-safe") {
+                count := byte(0, calldataload(pos))
+                pos := add(pos, 1)
+            }
+            if (count >= MAX_TOKENS) revert BadProgram();
+        }
+        before = new uint256[](count + 1);
+        before[0] = held;
+        for (uint256 k = 1; k <= count; ++k) {
+            address token;
+            assembly ("memory-safe") {
+                token := shr(96, calldataload(pos))
+                pos := add(pos, 20)
+                sstore(add(TOKENS, k), or(or(LISTED, token), RESTING))
+            }
+            before[k] = token == address(0) ? address(this).balance : _balance(token);
+        }
+        if (flags & HAS_HELD != 0) {
+            for (uint256 k = 0; k <= count; ++k) {
+                uint256 amount = before[k];
+                assembly ("memory-safe") {
+                    sstore(add(HELD, k), or(amount, RESTING))
+                }
+            }
+        }
+        return (before, pos);
+    }
+
+    /// @dev No listed token's balance may have fallen. The last thing that reads anything: after all payments.
+    function _compare(uint256[] memory before) private {
+        for (uint256 k = 0; k < before.length; ++k) {
+            address token;
+            assembly ("memory-safe") {
+                token := and(sload(add(TOKENS, k)), USED)
+                sstore(add(TOKENS, k), RESTING)
+                sstore(add(HELD, k), RESTING)
+            }
+            uint256 now_ = token == address(0) ? address(this).balance : _balance(token);
+            if (now_ < before[k]) revert BalanceFell(token);
+        }
+    }
+
+    /// @dev The gain is what the balance says, never what anybody claims. It may not be negative even where no profit is
+    /// asked for: a stolen operator key asks for none.
+    function _settle(uint256 flags, uint256 word, address token, uint256 held, uint256 minProfit) private {
+        uint256 got = _balance(token);
+        if (got < held) revert Shortfall(0, minProfit);
+        unchecked {
+            got -= held;
+        }
+        if (flags & HAS_BRIBE != 0) got -= _bribe(flags, word, token, got);
+        if (got < minProfit) revert Shortfall(got, minProfit);
+        address to = address(uint160(word));
+        if (got != 0 && to != address(this) && !_transfer(token, to, got)) revert TransferFailed();
+    }
+
+    /// @dev share(3) kind(1) recipient(20): kind bit 0: to the recipient, who is on the owner's list, else to the block's fee
+    /// recipient; bit 1: as tokens, else unwrapped. The native balance tells whether the token really unwraps.
+    function _bribe(uint256 flags, uint256 word, address token, uint256 gain) private returns (uint256 amount) {
+        uint256 packed;
+        uint256 pos = 39 + (flags & HAS_DEADLINE) * 5 + (flags & HAS_PARENT) * 4;
+        assembly ("memory-safe") {
+            packed := shr(64, calldataload(pos))
+        }
+        uint256 share = packed >> 168;
+        if (share > (word >> CAP_AT) & 0xffffff) revert BribeRefused();
+        amount = gain * share / MILLION;
+        if (amount == 0) return 0;
+        address to = block.coinbase;
+        if (packed & (1 << 160) != 0) {
+            to = address(uint160(packed));
+            if (!isBribeRecipient[to]) revert BribeRefused();
+        }
+        if (packed & (2 << 160) != 0) {
+            if (!_transfer(token, to, amount)) revert BribeRefused();
+            return amount;
+        }
+        uint256 before = address(this).balance;
+        (bool ok,) = token.call(abi.encodeWithSelector(0x2e1a7d4d, amount));
+        // Bounded gas: the recipient is the builder, who may burn what it gets.
+        if (ok) (ok,) = to.call{value: amount, gas: BRIBE_GAS}("");
+        if (!ok || address(this).balance < before) revert BribeRefused();
+    }
+
+    /// @dev A callback continues the program with exactly the bytes that were handed to exactly this caller. The amounts
+    /// that it claims are ignored: what is paid is in the program, what came is in the balances.
+    function _resume(uint256 expected) private {
+        uint256 pos;
+        uint256 end;
+        bool authentic;
+        assembly ("memory-safe") {
+            // The low byte of the word says which argument is the offset of the bytes that come back; their length comes
+            // first. All shapes that we ask for have them at one place only.
+            let shape := and(expected, 0xff)
+            let at := add(4, shl(5, shape))
+            let size := calldataload(at)
+            pos := add(at, 0x20)
+            end := add(pos, size)
+            // A foreign size is not copied: it would only burn gas.
+            if lt(size, calldatasize()) {
+                let m := mload(0x40)
+                mstore(m, caller())
+                calldatacopy(add(m, 0x20), pos, size)
+                authentic := eq(or(and(keccak256(m, add(size, 0x20)), HASHED), shape), expected)
+                // V2 pairs (4) and Aave (5) tell who asked: nobody but us.
+                if eq(shape, 4) { authentic := and(authentic, eq(calldataload(4), address())) }
+                if eq(shape, 5) { authentic := and(authentic, eq(calldataload(0x64), address())) }
+                sstore(EXPECTED, RESTING)
+            }
+        }
+        if (!authentic) revert BadCallback();
+        _run(pos, end);
+    }
+
+    /// @dev Runs operations from calldata [pos, end). Each begins with op(1) amount(14); docs/executor.md says what follows.
+    /// op = kind << 3 | mode << 1 | zeroForOne. mode says who receives: 0 this contract, 1 the pool of the next operation,
+    /// 2 the caller (inside a callback: the pool that waits for its payment), 3 an address(20) that follows. Amount zero
+    /// stands for the register: the last result of RECEIVED, V2_IN or V4_SWAP in this callback.
+    ///
+    /// In assembly because the operations are packed bytes and each ABI-encoded call is built in place, once. Memory: only
+    /// beyond the free pointer, which isn't moved; every operation builds its call anew.
+    function _run(uint256 pos, uint256 end) private {
+        assembly ("memory-safe") {
+            function fail(code) {
+                mstore(0, shl(224, code))
+                revert(0, 4)
+            }
+            // The payload of a failed call passes through byte for byte: it says whether we were late or wrong.
+            function invoke(target, value, at, size) {
+                if iszero(call(gas(), target, value, at, size, 0, 0)) {
+                    returndatacopy(at, 0, returndatasize())
+                    revert(at, returndatasize())
+                }
+            }
+            // Binds the rest of the program to the pool that will hand it back. `at` is where the length of the bytes
+            // argument belongs; that word holds the pool while the hash is taken, so pool and data lie side by side.
+            // Then calls, and makes sure that the callback came.
+            function lend(pool, m, at, next, size, shape) {
+                calldatacopy(add(at, 0x20), next, size)
+                mstore(at, pool)
+                sstore(EXPECTED, or(or(and(keccak256(at, add(size, 0x20)), HASHED), shape), RESTING))
+                mstore(at, size)
+                invoke(pool, 0, m, sub(add(add(at, 0x20), size), m))
+                if and(sload(EXPECTED), USED) { fail(0x4b520fc3) } // CallbackSkipped
+            }
+            // Yul evaluates arguments from the last to the first: the call before the size of what it returned.
+            function balance_(token) -> amount {
+                mstore(0, 0x70a0823100000000000000000000000000000000000000000000000000000000)
+                mstore(4, address())
+                if iszero(and(gt(returndatasize(), 31), staticcall(gas(), token, 0, 0x24, 0, 0x20))) {
+                    fail(0x1afa0fef) // BalanceUnreadable
+                }
+                amount := mload(0)
+            }
+            // Tokens may return true or nothing. All tokens that get here have answered balanceOf: they have code.
+            function accepted(token, at, size) -> ok {
+                ok := call(gas(), token, 0, at, size, 0, 0x20)
+                if ok { ok := or(iszero(returndatasize()), and(gt(returndatasize(), 31), eq(mload(0), 1))) }
+            }
+            function send(token, m, to, amount) {
+                mstore(m, 0xa9059cbb00000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), to)
+                mstore(add(m, 0x24), amount)
+                if iszero(accepted(token, m, 0x44)) {
+                    // Too little came from the pools before: we were late. Otherwise the token refuses.
+                    let held := balance_(token)
+                    if lt(held, amount) {
+                        mstore(m, 0xb4e2002f00000000000000000000000000000000000000000000000000000000) // Shortfall
+                        mstore(add(m, 0x04), held)
+                        mstore(add(m, 0x24), amount)
+                        revert(m, 0x44)
+                    }
+                    fail(0x90b8ec18) // TransferFailed
+                }
+            }
+            function approve_(token, m, spender, amount) {
+                mstore(m, 0x095ea7b300000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), spender)
+                mstore(add(m, 0x24), amount)
+                if iszero(accepted(token, m, 0x44)) { fail(0x90b8ec18) } // TransferFailed
+            }
+            // The token of a list index, its LISTED bit taken off. What isn't on the list can't be moved.
+            function listed(index) -> token {
+                token := and(sload(add(TOKENS, index)), USED)
+                if or(gt(index, 15), iszero(token)) { fail(0x763c9dd0) } // BadProgram
+                token := xor(token, LISTED)
+            }
+            function erc20(index) -> token {
+                token := listed(index)
+                if iszero(token) { fail(0x763c9dd0) } // BadProgram
+            }
+            function pairCall(m, zeroForOne, amount, to) {
+                mstore(m, 0x022c0d9f00000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), 0)
+                mstore(add(m, 0x24), 0)
+                mstore(add(add(m, 0x04), shl(5, zeroForOne)), amount)
+                mstore(add(m, 0x44), to)
+                mstore(add(m, 0x64), 0x80)
+            }
+            // No price limit: MAX_SQRT_RATIO - 1 upwards, MIN_SQRT_RATIO + 1 downwards.
+            function priceLimit(zeroForOne) -> limit {
+                limit := 0xfffd8963efd1fc6a506488495d951d5263988d25
+                if zeroForOne { limit := 4295128740 }
+            }
+            function reserves(pool) {
+                mstore(0, 0x0902f1ac00000000000000000000000000000000000000000000000000000000)
+                if iszero(and(gt(returndatasize(), 63), staticcall(gas(), pool, 0, 4, 0, 0x40))) {
+                    fail(0x763c9dd0) // BadProgram
+                }
+            }
+            // Memory 0 and 0x20 hold the reserves. Fee in parts per million; the same floor as the pairs' routers.
+            function pairOut(zeroForOne, amount, fee) -> out {
+                let rIn := mload(shl(5, iszero(zeroForOne)))
+                let rOut := mload(shl(5, zeroForOne))
+                let net := mul(amount, sub(1000000, fee))
+                out := div(mul(net, rOut), add(mul(rIn, 1000000), net))
+            }
+            function v4swap(m, zeroForOne, amount, pos_, hooks) -> out {
+                mstore(m, 0xf3cd914c00000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), shr(96, calldataload(add(pos_, 15))))
+                mstore(add(m, 0x24), shr(96, calldataload(add(pos_, 35))))
+                let small := calldataload(add(pos_, 55))
+                mstore(add(m, 0x44), shr(232, small))
+                mstore(add(m, 0x64), and(shr(208, small), 0xffffff))
+                mstore(add(m, 0x84), hooks)
+                mstore(add(m, 0xa4), zeroForOne)
+                mstore(add(m, 0xc4), sub(0, amount))
+                mstore(add(m, 0xe4), priceLimit(zeroForOne))
+                mstore(add(m, 0x104), 0x120)
+                mstore(add(m, 0x124), 0)
+                let manager := and(sload(MANAGER), USED)
+                invoke(manager, 0, m, 0x144)
+                returndatacopy(0, 0, 0x20)
+                // BalanceDelta: amount0 in the high half, amount1 in the low one; what comes out is positive.
+                out := mload(0)
+                switch zeroForOne
+                case 0 { out := sar(128, out) }
+                default { out := signextend(15, out) }
+                if slt(out, 0) { fail(0x86ceaa08) } // Late
+            }
+            function sync(m, currency) {
+                mstore(m, 0xa584119400000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), currency)
+                invoke(and(sload(MANAGER), USED), 0, m, 0x24)
+            }
+            function settle(m, value) {
+                mstore(m, 0x11da60b400000000000000000000000000000000000000000000000000000000)
+                invoke(and(sload(MANAGER), USED), value, m, 4)
+            }
+
+            let r := 0
+            let m := mload(0x40)
+            for {} lt(pos, end) {} {
+                let op := calldataload(pos)
+                let amount := and(shr(136, op), 0xffffffffffffffffffffffffffff)
+                op := byte(0, op)
+                let pool := shr(96, calldataload(add(pos, 15)))
+                // Lengths of the kinds 0 … 20, a byte each.
+                let next := add(pos, byte(shr(3, op), 0x0f23232310261023233d2310230f242332241110230000000000000000000000))
+                let to := address()
+                switch and(shr(1, op), 3)
+                case 1 { to := shr(96, calldataload(add(next, 15))) }
+                case 2 { to := caller() }
+                case 3 {
+                    to := shr(96, calldataload(next))
+                    next := add(next, 20)
+                }
+                if gt(next, end) { fail(0x763c9dd0) } // BadProgram
+                if iszero(amount) { if iszero(or(eq(shr(3, op), 6), eq(shr(3, op), 7))) { amount := r } }
+
+                switch shr(3, op)
+                // V2_SWAP: the pair already holds its input; empty data, so it does not call back.
+                case 1 {
+                    pairCall(m, and(op, 1), amount, to)
+                    mstore(add(m, 0x84), 0)
+                    invoke(pool, 0, m, 0xa4)
+                }
+                // V3_SWAP: exact input; the pool pays out, then calls back with the rest of the program.
+                case 3 {
+                    mstore(m, 0x128acb0800000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), to)
+                    mstore(add(m, 0x24), and(op, 1))
+                    mstore(add(m, 0x44), amount)
+                    mstore(add(m, 0x64), priceLimit(and(op, 1)))
+                    mstore(add(m, 0x84), 0xa0)
+                    lend(pool, m, add(m, 0xa4), next, sub(end, next), 3)
+                    next := end
+                }
+                // TRANSFER of the profit token.
+                case 0 { send(xor(and(sload(TOKENS), USED), LISTED), m, to, amount) }
+                // V2_FLASH: pays out here first, then calls back with the rest of the program, which brings the input.
+                case 2 {
+                    // A pair calls back whoever receives: only we can.
+                    pairCall(m, and(op, 1), amount, address())
+                    lend(pool, m, add(m, 0x84), next, sub(end, next), 4)
+                    next := end
+                }
+                // SEND: a transfer of any listed token.
+                case 4 { send(erc20(byte(0, calldataload(add(pos, 15)))), m, to, amount) }
+                // V2_IN: like V2_SWAP, by the input; the output is computed from the reserves.
+                case 5 {
+                    reserves(pool)
+                    r := pairOut(and(op, 1), amount, shr(232, calldataload(add(pos, 35))))
+                    pairCall(m, and(op, 1), r, to)
+                    mstore(add(m, 0x84), 0)
+                    invoke(pool, 0, m, 0xa4)
+                }
+                // RECEIVED: what came of a listed token so far, less the amount, into the register.
+                case 6 {
+                    let index := byte(0, calldataload(add(pos, 15)))
+                    r := listed(index)
+                    switch r
+                    case 0 { r := selfbalance() }
+                    default { r := balance_(r) }
+                    r := sub(sub(r, and(sload(add(HELD, index)), USED)), amount)
+                    // Nothing there, or less than nothing.
+                    if or(iszero(r), shr(112, r)) { fail(0x86ceaa08) } // Late
+                }
+                // GUARD_V2: a pair's reserve 0 (or 1) is what it was.
+                case 7 {
+                    reserves(pool)
+                    if sub(amount, mload(shl(5, and(op, 1)))) { fail(0x86ceaa08) } // Late
+                }
+                // UNLOCK of a Uniswap V4 manager; the rest of the program runs inside.
+                case 8 {
+                    sstore(MANAGER, or(pool, RESTING))
+                    mstore(m, 0x48c8949100000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), 0x20)
+                    lend(pool, m, add(m, 0x24), next, sub(end, next), 1)
+                    sstore(MANAGER, RESTING)
+                    next := end
+                }
+                // V4_SWAP: exact input; only the manager's books change. mode 3: the pool has hooks.
+                case 9 {
+                    if iszero(and(op, 6)) { to := 0 }
+                    r := v4swap(m, and(op, 1), amount, pos, to)
+                }
+                // TAKE a currency from the manager.
+                case 10 {
+                    mstore(m, 0x0b0d9c0900000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), pool)
+                    mstore(add(m, 0x24), to)
+                    mstore(add(m, 0x44), amount)
+                    invoke(and(sload(MANAGER), USED), 0, m, 0x64)
+                }
+                // SETTLE: pay the manager in a listed token or the native coin.
+                case 11 {
+                    let token := listed(byte(0, calldataload(add(pos, 15))))
+                    if token {
+                        sync(m, token)
+                        send(token, m, and(sload(MANAGER), USED), amount)
+                        amount := 0
+                    }
+                    settle(m, amount)
+                }
+                // SYNC … SETTLED: what pools send straight to the manager in between counts as our payment.
+                case 12 { sync(m, pool) }
+                case 13 { settle(m, 0) }
+                // LOAN_BALANCER: no fee, paid back by a transfer within the rest of the program.
+                case 14 {
+                    mstore(m, 0x5c38449e00000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), address())
+                    mstore(add(m, 0x24), 0x80)
+                    mstore(add(m, 0x44), 0xc0)
+                    mstore(add(m, 0x64), 0x100)
+                    mstore(add(m, 0x84), 1)
+                    mstore(add(m, 0xa4), erc20(byte(0, calldataload(add(pos, 35)))))
+                    mstore(add(m, 0xc4), 1)
+                    mstore(add(m, 0xe4), amount)
+                    lend(pool, m, add(m, 0x104), next, sub(end, next), 10)
+                    next := end
+                }
+                // LOAN_V3: the pool's fee, paid back by a transfer.
+                case 15 {
+                    mstore(m, 0x490e6cbc00000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), address())
+                    mstore(add(m, 0x24), 0)
+                    mstore(add(m, 0x44), 0)
+                    mstore(add(add(m, 0x24), shl(5, and(op, 1))), amount)
+                    mstore(add(m, 0x64), 0x80)
+                    lend(pool, m, add(m, 0x84), next, sub(end, next), 3)
+                    next := end
+                }
+                // LOAN_AAVE: pulled back with its fee, by an approval that ends with this operation.
+                case 16 {
+                    let token := erc20(byte(0, calldataload(add(pos, 35))))
+                    approve_(token, m, pool, add(amount, shr(144, calldataload(add(pos, 36)))))
+                    mstore(m, 0x42b0b77c00000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), address())
+                    mstore(add(m, 0x24), token)
+                    mstore(add(m, 0x44), amount)
+                    mstore(add(m, 0x64), 0xa0)
+                    mstore(add(m, 0x84), 0)
+                    lend(pool, m, add(m, 0xa4), next, sub(end, next), 5)
+                    approve_(token, m, pool, 0)
+                    next := end
+                }
+                // LOAN_MORPHO: the same without a fee.
+                case 17 {
+                    let token := erc20(byte(0, calldataload(add(pos, 35))))
+                    approve_(token, m, pool, amount)
+                    mstore(m, 0xe0232b4200000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), token)
+                    mstore(add(m, 0x24), amount)
+                    mstore(add(m, 0x44), 0x60)
+                    lend(pool, m, add(m, 0x64), next, sub(end, next), 2)
+                    approve_(token, m, pool, 0)
+                    next := end
+                }
+                // WRAP: native coin into a listed token; the native coin has to be listed too.
+                case 18 {
+                    let both := calldataload(add(pos, 15))
+                    if listed(byte(1, both)) { fail(0x763c9dd0) } // BadProgram
+                    mstore(m, 0xd0e30db000000000000000000000000000000000000000000000000000000000)
+                    invoke(erc20(byte(0, both)), amount, m, 4)
+                }
+                // UNWRAP
+                case 19 {
+                    mstore(m, 0x2e1a7d4d00000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), amount)
+                    invoke(erc20(byte(0, calldataload(add(pos, 15)))), 0, m, 0x24)
+                }
+                // GUARD_V3: the low 112 bits of a pool's price are what they were. It is the first word of slot0, in
+                // Algebra (zeroForOne) of globalState.
+                case 20 {
+                    mstore(0, 0x3850c7bd00000000000000000000000000000000000000000000000000000000)
+                    if and(op, 1) { mstore(0, 0xe76c01e400000000000000000000000000000000000000000000000000000000) }
+                    if iszero(and(gt(returndatasize(), 31), staticcall(gas(), pool, 0, 4, 0, 0x20))) {
+                        fail(0x763c9dd0) // BadProgram
+                    }
+                    if sub(amount, and(mload(0), 0xffffffffffffffffffffffffffff)) { fail(0x86ceaa08) } // Late
+                }
+                default { fail(0x763c9dd0) } // BadProgram
+                pos := next
+            }
+        }
+    }
+
+    function _balance(address token) private view returns (uint256 amount) {
+        bool ok;
+        assembly ("memory-safe") {
+            mstore(0, 0x70a0823100000000000000000000000000000000000000000000000000000000)
+            mstore(4, address())
+            ok := staticcall(gas(), token, 0, 0x24, 0, 0x20)
+            ok := and(ok, gt(returndatasize(), 31))
+            amount := mload(0)
+        }
+        if (!ok) revert BalanceUnreadable();
+    }
+
+    /// @dev True if the token says so, or says nothing and exists.
+    function _transfer(address token, address to, uint256 amount) private returns (bool ok) {
+        assembly ("memory-safe") {
+            let m := mload(0x40)
+            mstore(m, 0xa9059cbb00000000000000000000000000000000000000000000000000000000)
+            mstore(add(m, 0x04), to)
+            mstore(add(m, 0x24), amount)
+            ok := call(gas(), token, 0, m, 0x44, 0, 0x20)
+            switch returndatasize()
+            case 0 { ok := and(ok, gt(extcodesize(token), 0)) }
+            default { ok := and(ok, and(gt(returndatasize(), 31), eq(mload(0), 1))) }
+        }
+    }
+}
