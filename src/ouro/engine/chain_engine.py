@@ -287,7 +287,11 @@ class ChainEngine:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
             condition = ChainCondition(
-                update.number, update.hash, freshness.value, books_problem=str(problem) if problem else ""
+                update.number,
+                update.hash,
+                freshness.value,
+                books_problem=str(problem) if problem else "",
+                wrapped_native=self.config.wrapped_native,
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
