@@ -175,7 +175,7 @@ class ChainEngine:
             TransactionReader(node),
             books,
             cancel,
-            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens), self.config.wrapped_native),
             state.touched_in,
             state.is_canonical,
             self.config.finality_depth,
