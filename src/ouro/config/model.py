@@ -133,6 +133,9 @@ class ChainConfig(_Section):
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
+    refresh_timeout_ms: PositiveInt = 250
+    """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
+    not read again by then sit that block out."""
 
     @model_validator(mode="after")
     def _start_defaults_to_native(self) -> Self:

@@ -133,7 +133,9 @@ class ChainEngine:
         async with EndpointPool(self.config.endpoints, self.config.chain_id, name=self.name) as node:
             self.status.state, self.status.detail = "loading", ""
             data_dir = self._shared.config.data_dir
-            state = await ChainState.load(self.name, self.config, node, data_dir, self._progress)
+            state = await ChainState.load(
+                self.name, self.config, node, data_dir, self._progress, self._shared.config.mode
+            )
             self._state = state
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
             topics = state.topics
@@ -251,6 +253,8 @@ class ChainEngine:
         decision, decided_us = Decision(), None
         # A newer block is waiting: what this one changed is decided with that one.
         if not superseded and self._may_decide(update) and not state.executor_stirred:
+            if state.wants_refresh:
+                await upkeep.refresh()
             decision, decided_us = await self._decide(update, state, trader)
         self._count(update, state, decision, decided_us)
         self._latest = update
@@ -261,7 +265,7 @@ class ChainEngine:
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
 
     async def _decide(self, update: BlockUpdate, state: ChainState, trader: Trader | None) -> tuple[Decision, int]:
-        locked = trader.locked(update.number) if trader else frozenset[Address]()
+        locked = state.unconfirmed | (trader.locked(update.number) if trader else frozenset[Address]())
         decision = decide(state, update, locked, trader.lane if trader else "none")
         approved = self._judge(decision, state, update)
         clock = Clock(update.received_ns, (time.monotonic_ns() - update.received_ns) // 1_000)

@@ -4,22 +4,28 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from ouro.chain.errors import ChainError
 from ouro.chain.fees import FeeModel
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
+from ouro.engine.proofs import allowed_dexes
 from ouro.execution.contract import event_topics
-from ouro.execution.shadow import ShadowEvm
+from ouro.execution.layouts import BALANCES_NOT_TOLD
+from ouro.execution.shadow import ShadowError, ShadowEvm
 from ouro.market.bootstrap import load_market
+from ouro.market.errors import SyncError
 from ouro.market.freshness import ChainFreshness
 from ouro.market.journal import ApplyResult
 from ouro.market.market import Market
 from ouro.market.prices import PoolPrices
+from ouro.market.refresh import refresh_market
 from ouro.search.finder import Finder
 from ouro.strategies.cyclic import CyclicStrategy
-from ouro.types import Address, BlockUpdate, Hash, Rollback
+from ouro.types import BlockUpdate, Hash, Mode, PoolId, Rollback
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +38,7 @@ class RecentBlock:
 
     number: int
     hash: Hash
-    touched: dict[Address, int] = field(default_factory=dict)
+    touched: dict[PoolId, int] = field(default_factory=dict)
 
 
 class ChainState:
@@ -57,6 +63,7 @@ class ChainState:
         self.freshness = ChainFreshness(config.freshness)
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
         self.touched: set[int] = set(range(market.arrays.n_pools))
+        self._moved: set[int] = set()
         self.prices.refresh()
         self.finder = Finder(market.arrays, self._start_ids(), config.max_hops)
         self.strategy = CyclicStrategy(market)
@@ -71,12 +78,20 @@ class ChainState:
         node: Caller,
         data_dir: Path,
         progress: Callable[[str], None],
+        mode: Mode = Mode.OBSERVE,
     ) -> "ChainState":
-        """Discovery, state, shadow: exact at one recent block. Raises ``SyncError`` or ``ShadowError``."""
+        """Discovery, state, shadow: exact at one recent block. Raises ``SyncError`` or ``ShadowError``.
+
+        Factories of families that are not proven are left out, with a warning, unless the configuration wants them.
+        """
+        config, left_out = allowed_dexes(config, mode)
+        for dex, reason in left_out.items():
+            log.warning("dex_left_out", chain=name, dex=dex, reason=reason)
         fees = await FeeModel(config.fee_model).refreshed(node)
         market, number, _ = await load_market(
             name, config, node, data_dir, progress, base_fee_after=fees.next_base_fee
         )
+        market.rejected.update(left_out)
         shadow = None
         if config.executor is not None:
             shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth)
@@ -113,10 +128,14 @@ class ChainState:
             if entry.address == self.config.executor:
                 # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
                 self.executor_stirred = True
-            elif entry.address in self.market.pool_index:
-                block.touched.setdefault(entry.address, entry.tx_index)
+                continue
+            pool = self.market.pool_of(entry)
+            if pool in self.market.pool_index:
+                block.touched.setdefault(pool, entry.tx_index)
         self.recent.append(block)
         self.touched.update(result.touched.tolist())
+        if self.shadow is not None:
+            self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in BALANCES_NOT_TOLD)
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 
@@ -124,6 +143,37 @@ class ChainState:
     def topics(self) -> tuple[str, ...]:
         """First topics of every log that the engine wants: pools', factories', and the executor's own."""
         return (*self.market.topics, *event_topics())
+
+    async def refresh(self, node: Caller) -> None:
+        """Read at the head what no log tells: fees and pauses, and what the shadow needs of pools that moved.
+
+        Never fails: a pool whose fields could not be read is not tradable until they are.
+        """
+        try:
+            changed = await refresh_market(self.market, self.config.multicall, node)
+            self.touched.update(changed.tolist())
+            if self.shadow is not None:
+                moved = [self._state_at(pool) for pool in self._moved]
+                if moved:
+                    await self.shadow.reread(node, moved)
+                self._moved.clear()
+                if changed.size:
+                    await self.shadow.add(node, [self._state_at(int(k)) for k in changed], again=True)
+        except (ChainError, SyncError, ShadowError) as error:
+            log.warning("refresh_failed", chain=self.name, error=str(error))
+
+    @property
+    def unconfirmed(self) -> frozenset[PoolId]:
+        """Pools that must not be traded at this block: what no log tells was not read at it."""
+        return frozenset(self.market.to_confirm)
+
+    @property
+    def wants_refresh(self) -> bool:
+        """Whether there is anything for ``refresh`` to read."""
+        return bool(self._moved or self.market.to_confirm)
+
+    def _state_at(self, pool_id: int) -> Any:
+        return self.market.states[self.market.addresses[pool_id]]
 
     async def reread_executor(self, node: Caller) -> None:
         """Its roles, treasury and pause as they are now. Raises ``ShadowError`` or chain errors."""
@@ -168,7 +218,7 @@ class ChainState:
         self.finder.rebuild(self.market.arrays)
         self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
 
-    def touched_in(self, number: int) -> dict[Address, int] | None:
+    def touched_in(self, number: int) -> dict[PoolId, int] | None:
         """Pools moved in block ``number`` and by which transaction index first; None if it is forgotten."""
         block = self._block(number)
         return None if block is None else block.touched
@@ -188,6 +238,6 @@ class ChainState:
         return [index[token] for token in self.config.start_tokens if token in index]
 
 
-def families_of(market: Market) -> dict[Address, str]:
+def families_of(market: Market) -> dict[PoolId, str]:
     """Pool → name of its family."""
     return {address: state.family for address, state in market.states.items()}

@@ -17,6 +17,7 @@ from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
 from ouro.engine.chain_engine import ChainEngine, Shared
 from ouro.engine.errors import EngineError
+from ouro.engine.proofs import allowed_dexes
 from ouro.engine.status import ChainStatus
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
@@ -45,6 +46,8 @@ async def run_engine(
     Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when it can't begin.
     """
     names = _chosen(config, chains)
+    for name in names:
+        allowed_dexes(config.chains[name], config.mode)  # nothing left to watch is told before anything starts
     warm()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:

@@ -1,5 +1,6 @@
 """Between blocks: pools that were born, pools that fell ill, what the shadow misses, the snapshot on disk."""
 
+import asyncio
 from pathlib import Path
 
 import structlog
@@ -31,6 +32,13 @@ class Upkeep:
     def born(self, pools: tuple[NewPool, ...]) -> None:
         """Pools that a factory announced; they join with the next ``tend``."""
         self._waiting += pools
+
+    async def refresh(self) -> None:
+        """Before a decision: what no log tells, within the time that it may take."""
+        try:
+            await asyncio.wait_for(self._state.refresh(self._node), self._state.config.refresh_timeout_ms / 1_000)
+        except TimeoutError:
+            log.warning("refresh_late", chain=self._state.name, pools=len(self._state.unconfirmed))
 
     async def tend(self) -> None:
         """After a block, when no newer one waits."""
@@ -65,10 +73,10 @@ class Upkeep:
             log.info("pools_joined", chain=self._state.name, count=len(pool_ids))
 
     async def _complete_shadow(self) -> None:
-        """Pools that joined, or whose first block was rolled back, are read into the shadow at its block."""
+        """Pools that joined, were rolled back, or had a fault (a token nobody held yet) are read at its block."""
         state = self._state
         if state.shadow is None:
             return
-        missing = [pool for address, pool in state.market.states.items() if not state.shadow.has(address)]
+        missing = [pool for address, pool in state.market.states.items() if state.shadow.supports([address])]
         if missing:
-            await state.shadow.add(self._node, missing)
+            await state.shadow.add(self._node, missing, again=True)

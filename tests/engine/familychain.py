@@ -1,0 +1,239 @@
+"""The differential tests' worlds of real contracts on a node, and pools of the pair kind moved at random.
+
+A world deploys a family's own contracts and acts on its pools; here its chain is an anvil, and each call a block.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from eth_abi.abi import encode
+from tests.differential import algebra_cases, dialect_cases, sources, v3_cases, v4_cases
+from tests.differential.chain import OWNER, ROOT, SUPPLY, Chain, Reverted
+from tests.differential.dialect_cases import family_driver
+
+from ouro.chain.logs import parse_log
+from ouro.protocols.solidly_math import stable_out
+from ouro.testnet.abi import call_bytes, decode_result
+from ouro.testnet.artifacts import load_json
+from ouro.testnet.client import Client, NodeError
+from ouro.types import Address, Log
+
+FEE_MODULE = bytes.fromhex("60158060095f395ff3") + bytes.fromhex("36602414600c575f355f55005b5f545f5260205ff3")
+"""Creation code of a fee module: answers 36 bytes of calldata with what any other call has told it to."""
+_LONGEST_PAUSE_S = 7_200
+_GAS = 60_000_000
+
+
+class NodeChain(Chain):
+    """``Chain`` on a node that mines each transaction at once, in a block a second later or more."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.number = client.block_number()
+        self.timestamp = int(client.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self._last: list[Log] = []
+        self.evm: Any = SimpleNamespace(
+            basic=lambda who: SimpleNamespace(nonce=client.nonce(who)),
+            set_balance=lambda who, wei: client.call("anvil_setBalance", who, hex(wei)),
+        )
+        client.call("anvil_autoImpersonateAccount", True)
+        self.evm.set_balance(OWNER, 1 << 160)
+        token = load_json(ROOT / "src/ouro/testnet/artifacts_own/TestToken.json").bytecode
+        code = token + encode(["string", "string", "uint8", "uint256"], ["T", "T", 18, SUPPLY])
+        one, other = self.deploy(code), self.deploy(code)
+        self.tokens = (min(one, other), max(one, other))
+        driver = load_json(ROOT / "tests/differential/PoolDriver.json").bytecode
+        self.driver = self.deploy(driver + encode(["address", "address"], self.tokens))
+        for address in self.tokens:
+            self.call(address, call_bytes("transfer(address,uint256)", self.driver, SUPPLY))
+
+    def at(self, timestamp: int) -> None:
+        """Later, but not by as much as the differential tests dare."""
+        self.timestamp += min(timestamp - self.timestamp, _LONGEST_PAUSE_S)
+
+    def deploy(self, code: bytes) -> Address:
+        return str(self._send(OWNER, None, code)["contractAddress"]).lower()
+
+    def call(self, to: Address, data: bytes, caller: Address = OWNER) -> bytes:
+        request = {"from": caller, "to": to, "data": "0x" + data.hex(), "gas": hex(_GAS)}
+        try:
+            answer = self.client.call("eth_call", request, "latest")
+        except NodeError as error:
+            raise Reverted(str(error)[:300]) from error
+        self._send(caller, to, data)
+        return bytes.fromhex(answer[2:])
+
+    def _send(self, caller: Address, to: Address | None, data: bytes) -> dict[str, Any]:
+        self.timestamp += 1
+        self.client.call("evm_setNextBlockTimestamp", self.timestamp)
+        request = {"from": caller, "data": "0x" + data.hex(), "gas": hex(_GAS), "gasPrice": hex(10**11)}
+        if to is not None:
+            request["to"] = to
+        name = self.client.call("eth_sendTransaction", request)
+        while (receipt := self.client.call("eth_getTransactionReceipt", name)) is None:
+            time.sleep(0.0005)
+        self.number = int(receipt["blockNumber"], 16)
+        self._last = [parse_log(log) for log in receipt["logs"]]
+        if receipt["status"] != "0x1":
+            raise Reverted(f"transaction {receipt['transactionHash']}")
+        return receipt
+
+    def logs(self, address: Address) -> list[Log]:
+        return [log for log in self._last if log.address == address]
+
+    def slot(self, address: Address, slot: int) -> int:
+        return int(self.client.call("eth_getStorageAt", address, hex(slot), "latest"), 16)
+
+    def balance(self, token: Address, holder: Address) -> int:
+        return int(self.client.read(token, "0x" + call_bytes("balanceOf(address)", holder).hex()), 16)
+
+
+@dataclass
+class Venue:
+    """One factory of a family, its pools and what can be done to one of them at random."""
+
+    family: str
+    factory: Address
+    chain: NodeChain
+    acts: list[Callable[[], None]] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
+    settle: list[Callable[[], None]] = field(default_factory=list)
+    """Ends what no event tells yet: tokens that were sent to a pair whose swap then failed."""
+
+    def act(self, rng: random.Random) -> None:
+        """Something in one of the pools; it may fail."""
+        with suppress(Reverted):
+            rng.choice(self.acts)()
+
+
+def concentrated(family: str, client: Client, rng: random.Random, pools: int) -> Venue:
+    """A world of the differential tests: swaps, mints, burns, collects, flashes, fees and whatever it has."""
+    worlds = {
+        "uniswap_v3": (v3_cases, v3_cases.V3World),
+        "pancakeswap_v3": (dialect_cases, dialect_cases.PancakeV3World),
+        "slipstream": (dialect_cases, dialect_cases.SlipstreamWorld),
+        "uniswap_v4": (v4_cases, v4_cases.V4World),
+        "algebra_integral": (algebra_cases, algebra_cases.AlgebraIntegralWorld),
+    }
+    module, kind = worlds[family]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Chain", lambda: NodeChain(client))
+        world = kind()
+    chain: Any = world.chain
+    if family == "uniswap_v3":
+        family_driver(chain)
+    venue = Venue(family, getattr(world, "manager", None) or world.factory, chain)
+    for _ in range(pools):
+        with suppress(Reverted):  # the same fee or spacing may be drawn twice; Algebra has one pool of two tokens
+            play = world.open_pool(rng)
+            venue.pools.append(play.state.address)
+            venue.acts += [play.act] * 4
+    if family == "algebra_integral":  # shares of nothing: a pool may start with one of its tokens only
+        for token in chain.tokens:
+            _send(chain, token, venue.pools[0], 10**9)
+    if family == "slipstream":
+        venue.acts += _fee_module(venue, rng)
+    return venue
+
+
+def _fee_module(venue: Venue, rng: random.Random) -> list[Callable[[], None]]:
+    """The fee of all pools becomes that of a module, which changes it without any event."""
+    chain = venue.chain
+    module = chain.deploy(FEE_MODULE)
+    chain.call(venue.factory, call_bytes("setSwapFeeModule(address)", module))
+    chain.call(module, (500).to_bytes(32))
+    return [lambda: void(chain.call(module, rng.choice([1, 77, 3_000, 100_000]).to_bytes(32)))]
+
+
+def void(_: object) -> None:
+    """An action has no result."""
+
+
+def solidly(client: Client, rng: random.Random) -> Venue:
+    """A volatile and a stable pool; fees and the pause of the factory change without an event of a pool."""
+    chain = NodeChain(client)
+    family_driver(chain)
+    code = sources.aerodrome()
+    implementation = chain.deploy(code["Pool"].bytecode)
+    factory = chain.deploy(code["PoolFactory"].bytecode + encode(["address"], [implementation]))
+    venue = Venue("solidly", factory, chain)
+    for stable in (False, True):
+        signature = "createPool(address,address,bool)"
+        pool = "0x" + chain.call(factory, call_bytes(signature, *chain.tokens, stable))[-20:].hex()
+        venue.pools.append(pool)
+        _pair_mint(chain, pool, 10**24, 10**24)
+        venue.acts += _pair_acts(chain, pool, rng, 30, stable=stable)
+        venue.settle.append(lambda pool=pool: void(chain.drive(pool, call_bytes("sync()"))))
+        venue.acts.append(
+            lambda pool=pool: void(
+                chain.call(factory, call_bytes("setCustomFee(address,uint256)", pool, rng.choice([1, 5, 77, 300])))
+            )
+        )
+    venue.acts.append(lambda: void(chain.call(factory, call_bytes("setPauseState(bool)", rng.random() < 0.3))))
+    return venue
+
+
+def swapr(client: Client, rng: random.Random) -> Venue:
+    """A pair whose fee the factory's setter changes without an event."""
+    chain = NodeChain(client)
+    family_driver(chain)
+    code = sources.package_artifact("@swapr/core", "build/DXswapFactory.json").bytecode
+    factory = chain.deploy(code + encode(["address"], [OWNER]))
+    pool = "0x" + chain.call(factory, call_bytes("createPair(address,address)", *chain.tokens))[-20:].hex()
+    _pair_mint(chain, pool, 10**24, 10**22)
+    acts = _pair_acts(chain, pool, rng, 1_000, stable=False)
+    setter = "setSwapFee(address,uint32)"
+    acts.append(lambda: void(chain.call(factory, call_bytes(setter, pool, rng.choice([0, 10, 25, 1_000])))))
+    settle = [lambda: void(chain.drive(pool, call_bytes("sync()")))]
+    return Venue("swapr", factory, chain, acts, [pool], settle)
+
+
+def _send(chain: NodeChain, token: Address, to: Address, amount: int) -> None:
+    chain.drive(token, call_bytes("transfer(address,uint256)", to, amount))
+
+
+def _pair_mint(chain: NodeChain, pool: Address, amount0: int, amount1: int) -> None:
+    for token, amount in zip(chain.tokens, (amount0, amount1), strict=True):
+        _send(chain, token, pool, amount)
+    chain.drive(pool, call_bytes("mint(address)", chain.driver))
+
+
+def _pair_acts(
+    chain: NodeChain, pool: Address, rng: random.Random, most_fee_bps: int, *, stable: bool
+) -> list[Callable[[], None]]:
+    """Swaps, mints, burns and donations. A swap asks for what is surely left after the dearest fee."""
+
+    def reserves() -> tuple[int, int]:
+        answer = chain.client.read(pool, "0x" + call_bytes("getReserves()").hex())
+        return decode_result(("uint256", "uint256"), answer[:130])[:2]
+
+    def swap() -> None:
+        chain.at(chain.timestamp + rng.choice([0, 1, 12, 3_600]))
+        i, held = rng.randrange(2), reserves()
+        amount = max(1_000, int(held[i] * 10 ** rng.uniform(-9, -1)))
+        net = amount * (10_000 - most_fee_bps) // 10_000
+        both = (held[i], held[1 - i])
+        out = stable_out(net, *both, 10**18, 10**18) if stable else both[1] * net // (both[0] + net)
+        outs = (0, out) if i == 0 else (out, 0)
+        _send(chain, chain.tokens[i], pool, amount)
+        chain.drive(pool, call_bytes("swap(uint256,uint256,address,bytes)", *outs, chain.driver, b""))
+
+    def mint() -> None:
+        share = rng.randint(2, 50)
+        _pair_mint(chain, pool, *(held // share for held in reserves()))
+
+    def burn() -> None:
+        _send(chain, pool, pool, chain.balance(pool, chain.driver) // rng.randint(3, 20))
+        chain.drive(pool, call_bytes("burn(address)", chain.driver))
+
+    def donate() -> None:
+        _send(chain, rng.choice(chain.tokens), pool, rng.randint(1, 10**18))
+        chain.drive(pool, call_bytes("sync()"))
+
+    return [swap, swap, swap, swap, mint, burn, donate]
