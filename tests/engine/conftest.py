@@ -9,7 +9,11 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "execution")]
 
 from engine_bench import Bench  # noqa: E402
+from familychain import CHAIN_ID  # noqa: E402
 
+from ouro.chain.rpc import Transport, connect  # noqa: E402
+from ouro.testnet.client import Client  # noqa: E402
+from ouro.testnet.node import AnvilNode, NodeConfig  # noqa: E402
 from ouro.testnet.testnet import ChainOptions, LocalChain, Testnet  # noqa: E402
 
 
@@ -39,3 +43,23 @@ async def bench(seeded: LocalChain, tmp_path: Path) -> AsyncIterator[Bench]:
     made = await Bench.start(seeded, tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[AnvilNode]:
+    config = NodeConfig(chain_id=CHAIN_ID, gas_limit=3_000_000_000, order="fifo", base_fee_wei=1)
+    with AnvilNode(config, tmp_path / "a node") as started:
+        yield started
+
+
+@pytest.fixture
+def client(node: AnvilNode) -> Iterator[Client]:
+    with node.client() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def reader(node: AnvilNode) -> AsyncIterator[Transport]:
+    transport = await connect(node.ws_url)
+    yield transport
+    await transport.close()

@@ -2,24 +2,17 @@
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from familychain import Venue, concentrated, solidly, swapr
-from tests.differential.chain import OWNER
+from familychain import Venue, concentrated, config_of, follow, solidly, swapr
 
-from ouro.chain.logs import parse_log
-from ouro.chain.rpc import Transport, connect
-from ouro.config.model import ChainConfig, DexConfig
+from ouro.chain.rpc import Transport
 from ouro.engine.chain_state import ChainState
-from ouro.execution.contract import creation_code
 from ouro.market.snapshot import capture, load_snapshot, snapshot_path, write_snapshot
 from ouro.market.sync import verify
-from ouro.testnet.artifacts import artifact
 from ouro.testnet.client import Client
-from ouro.testnet.node import AnvilNode, NodeConfig
-from ouro.types import BlockUpdate
+from ouro.testnet.node import AnvilNode
 
 pytestmark = pytest.mark.node
 
@@ -32,28 +25,6 @@ FAMILIES = (
     "solidly",
     "swapr",
 )
-OPERATOR = "0x" + "0b" * 20
-CHAIN_ID = 9_300_777
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[AnvilNode]:
-    config = NodeConfig(chain_id=CHAIN_ID, gas_limit=3_000_000_000, order="fifo", base_fee_wei=1)
-    with AnvilNode(config, tmp_path / "a node") as started:
-        yield started
-
-
-@pytest.fixture
-def client(node: AnvilNode) -> Iterator[Client]:
-    with node.client() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def reader(node: AnvilNode) -> AsyncIterator[Transport]:
-    transport = await connect(node.ws_url)
-    yield transport
-    await transport.close()
 
 
 def make_venue(family: str, client: Client, rng: random.Random, pools: int = 3) -> Venue:
@@ -61,59 +32,6 @@ def make_venue(family: str, client: Client, rng: random.Random, pools: int = 3) 
     if family == "solidly":
         return solidly(client, rng)
     return swapr(client, rng) if family == "swapr" else concentrated(family, client, rng, pools)
-
-
-def config_of(node: AnvilNode, client: Client, venues: list[Venue]) -> ChainConfig:
-    """The chain as an operator would configure it, with an executor of ours."""
-    chain = venues[0].chain
-    multicall = artifact("@across-protocol/contracts", "dist/evm/artifacts/Multicall3.sol/Multicall3.json")
-    wrapped = artifact("@uniswap/v2-periphery", "build/WETH9.json")
-    executor = creation_code(OWNER, [OPERATOR])
-    places = [chain.deploy(code) for code in (wrapped.bytecode, multicall.bytecode, executor)]
-    client.call("anvil_mine", "0x2")
-    chain.timestamp += 10
-    return ChainConfig(
-        finality_depth=1,
-        chain_id=CHAIN_ID,
-        profile="ethereum",
-        endpoints=(node.ws_url,),
-        block_time_ms=1_000,
-        wrapped_native=places[0],
-        multicall=places[1],
-        executor=places[2],
-        owner=OWNER,
-        operators=(OPERATOR,),
-        start_tokens=(chain.tokens[0],),
-        dexes=tuple(
-            DexConfig(name=venue.family, family=venue.family, factory=venue.factory)  # type: ignore[arg-type]
-            for venue in venues
-        ),
-    )
-
-
-async def read_update(reader: Transport, number: int, topics: tuple[str, ...]) -> BlockUpdate:
-    """A block as a feed would deliver it."""
-    header = await reader.call("eth_getBlockByNumber", [hex(number), False])
-    logs = await reader.call("eth_getLogs", [{"blockHash": header["hash"], "topics": [list(topics)]}])
-    return BlockUpdate(
-        "test",
-        number,
-        header["hash"],
-        header["parentHash"],
-        int(header["timestamp"], 16),
-        int(header["baseFeePerGas"], 16),
-        int(header["gasUsed"], 16),
-        int(header["gasLimit"], 16),
-        tuple(parse_log(log) for log in logs),
-        0,
-    )
-
-
-async def follow(state: ChainState, reader: Transport, client: Client) -> None:
-    """Every block up to the head."""
-    for number in range(state.head_number + 1, client.block_number() + 1):
-        result = state.apply(await read_update(reader, number, state.topics))
-        assert result.quarantined == ()
 
 
 async def exact(state: ChainState, reader: Transport) -> None:

@@ -14,7 +14,7 @@ from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
 from ouro.engine.proofs import allowed_dexes
 from ouro.execution.contract import event_topics
-from ouro.execution.layouts import BALANCES_NOT_TOLD
+from ouro.execution.layouts import DRIFTING
 from ouro.execution.shadow import ShadowError, ShadowEvm
 from ouro.market.bootstrap import load_market
 from ouro.market.errors import SyncError
@@ -135,7 +135,7 @@ class ChainState:
         self.recent.append(block)
         self.touched.update(result.touched.tolist())
         if self.shadow is not None:
-            self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in BALANCES_NOT_TOLD)
+            self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in DRIFTING)
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 

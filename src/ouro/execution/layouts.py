@@ -36,6 +36,8 @@ _CLONE_HEAD, _CLONE_TAIL = bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex(
 CONCENTRATED = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream"))
 BALANCES_NOT_TOLD = frozenset(("uniswap_v4", "algebra_integral"))
 """Families whose logs do not give the token balances of the contract that holds them."""
+DRIFTING = BALANCES_NOT_TOLD | {"solidly"}
+"""Families of whose pools something has to be read again after they moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,13 @@ def known_words(state: Any) -> Mapping[Place, int]:
 
 
 def drifting_places(state: Any) -> list[Place]:
-    """Words that swaps move, that no event tells, and on which a later swap may fail: read again after a move."""
+    """Words that swaps move, that no event tells, and on which a later swap may fail or its gas depends: they are
+    read again after a move."""
+    told = set(places_from_logs(state))
     if state.family == "algebra_integral":  # its own book of reserves
-        told = algebra_integral.global_words(state)
-        return [(state.address, slot) for slot in _ALGEBRA_SLOTS if slot not in told]
+        return [place for slot in _ALGEBRA_SLOTS if (place := (state.address, slot)) not in told]
+    if state.family == "solidly":  # fee indices, the number of observations
+        return [place for slot in _SOLIDLY_SLOTS if (place := (state.address, slot)) not in told]
     return []
 
 

@@ -72,21 +72,30 @@ async def read_native(reader: Reader, accounts: Iterable[Address], block_number:
     return {account: int.from_bytes(value, "big") for account, value in found.items() if value is not None}
 
 
-async def read_accesses(reader: Reader, calls: Sequence[ViewCall], block_number: int) -> list[Place]:
-    """Every word that these calls read, by ``eth_createAccessList``; none where the node has no such method."""
+@dataclass(slots=True)
+class Accesses:
+    """Contracts and words that calls touch."""
+
+    contracts: set[Address] = field(default_factory=set)
+    places: list[Place] = field(default_factory=list)
+
+
+async def read_accesses(reader: Reader, calls: Sequence[ViewCall], block_number: int) -> Accesses:
+    """What these calls read, by ``eth_createAccessList``; nothing where the node has no such method."""
     requests = []
     for call in calls:
         request = {"to": call.to, "data": "0x" + call.data.hex()}
         if call.sender is not None:
             request["from"] = call.sender
         requests.append(("eth_createAccessList", [request, hex(block_number)]))
-    places: list[Place] = []
+    found = Accesses()
     for answer in await _ask(reader, requests):
         entries = answer.get("accessList") if isinstance(answer, dict) else None
         for entry in entries or ():
             address = str(entry["address"]).lower()
-            places += [(address, int(key, 16)) for key in entry["storageKeys"]]
-    return places
+            found.contracts.add(address)
+            found.places += [(address, int(key, 16)) for key in entry["storageKeys"]]
+    return found
 
 
 @dataclass(slots=True)
@@ -188,7 +197,7 @@ class TokenReader:
             ViewCall(token, bytes.fromhex(_hex(_TRANSFER, holder, 1)[2:]), holder)
             for token, holder in holders.items()
         ]
-        return await read_accesses(self._reader, calls, self._number)
+        return (await read_accesses(self._reader, calls, self._number)).places
 
 
 def _account(word: int) -> Address:

@@ -181,7 +181,7 @@ class ShadowEvm:
             reader, {place for ps in wanted.values() for place in ps} - words.keys(), self.number
         )
         beside = await self._read_beside(reader, states, words)
-        codes |= await read_codes(reader, {*clones, *(address for address, _ in beside.words)} - homes, self.number)
+        codes |= await read_codes(reader, {*clones, *beside.codes} - homes, self.number)
         faults: dict[Address, str] = {}
         for state in states:
             if problem := _pool_problem(state, codes, words, wanted[state.address]):
@@ -193,10 +193,11 @@ class ShadowEvm:
     async def _read_beside(self, reader: Reader, states: Sequence[Any], words: dict[Place, int]) -> Readings:
         """What swaps read in other contracts, as far as the node tells, else those contracts' first words."""
         calls = [call for state in states for call in view_calls(state, words)]
-        places = await read_accesses(reader, calls, self.number)
+        found = await read_accesses(reader, calls, self.number)
         others = {call.to for call in calls} - {home_of(state) for state in states}
-        places += [(other, slot) for other in sorted(others) for slot in _OTHERS_SLOTS]
-        return Readings(await read_words(reader, set(places) - words.keys(), self.number))
+        places = {*found.places, *((other, slot) for other in others for slot in _OTHERS_SLOTS)}
+        read = await read_words(reader, places - words.keys(), self.number)
+        return Readings(read, codes=dict.fromkeys(found.contracts | others, b""))
 
     async def _read_tokens(
         self, reader: Reader, states: Sequence[Any], words: dict[Place, int] | None = None
@@ -255,6 +256,7 @@ class ShadowEvm:
         number = self.number
         moved = [state for state in states if state.address in self._pools]
         places = {place for state in moved for place in drifting_places(state)}
+        places |= {place for state in moved for place in ring_places(state, self.database.words)}
         for state in moved:
             if state.family in BALANCES_NOT_TOLD:
                 known = [token for token in state.tokens if token in self.balance_slots]
