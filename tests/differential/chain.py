@@ -31,8 +31,9 @@ class Reverted(Exception):  # noqa: N818 - a fact, often the expected one
 class Chain:
     """One EVM with two tokens, a driver that holds their whole supply, and whatever factories are deployed."""
 
-    def __init__(self) -> None:
+    def __init__(self, code_limit_bytes: int | None = None) -> None:
         self.timestamp = 1_700_000_000
+        self._code_limit_bytes = code_limit_bytes
         self.number = 1
         self.evm = pyrevm.EVM(env=self._env(), gas_limit=GAS)
         self.evm.set_balance(OWNER, 10**24)
@@ -46,7 +47,8 @@ class Chain:
             self.call(address, call_bytes("transfer(address,uint256)", self.driver, SUPPLY))
 
     def _env(self) -> pyrevm.Env:
-        return pyrevm.Env(block=self._block())
+        cfg = pyrevm.CfgEnv(limit_contract_code_size=self._code_limit_bytes)
+        return pyrevm.Env(cfg=cfg, block=self._block())
 
     def _block(self) -> pyrevm.BlockEnv:
         return pyrevm.BlockEnv(number=self.number, timestamp=self.timestamp, gas_limit=GAS)

@@ -19,21 +19,22 @@ class Mirror:
     def __init__(self, chain: Chain, family: Family, state: Any) -> None:
         self.chain, self.family, self.state = chain, family, state
         self.emitter = getattr(state, "manager", state.address)  # of the pool's logs, holder of its storage
-        self.words: dict[int, int] = {}
+        self.words: dict[tuple[Address, int], int] = {}
         self.balances: dict[Address, int] = dict.fromkeys(state.tokens, 0)
         self.compared = 0
 
     def follow(self) -> None:
         """Apply the logs of the chain's last call and compare what they wrote."""
-        written: set[int] = set()
+        written: set[tuple[Address, int]] = set()
         for log in self.chain.logs(self.emitter):
             delta = self.family.decode(self.state, log, self.chain.timestamp)
             if delta is None:
                 continue
             for write in self.family.storage_writes(self.state, delta):
                 if isinstance(write, StorageWrite):
-                    self.words[write.slot] = write.value
-                    written.add(write.slot)
+                    place = write.address, write.slot
+                    self.words[place] = write.value
+                    written.add(place)
                 elif isinstance(write, BalanceChange):
                     self.balances[write.token] += write.change_wei
             self.state = self.family.apply(self.state, delta)
@@ -41,13 +42,14 @@ class Mirror:
 
     def compare_all(self, except_slots: Set[int] = frozenset()) -> None:
         """Every word ever written, and both balances."""
-        self._compare_words(self.words.keys() - except_slots)
+        self._compare_words({place for place in self.words if place[1] not in except_slots})
         for token, predicted in self.balances.items():
             self.expect(f"balance of {token}", predicted, self.chain.balance(token, self.state.address))
 
-    def _compare_words(self, slots: set[int]) -> None:
-        for slot in slots:
-            self.expect(f"slot {slot:#x}", self.words[slot], self.chain.slot(self.emitter, slot))
+    def _compare_words(self, places: set[tuple[Address, int]]) -> None:
+        for address, slot in places:
+            theirs = self.chain.slot(address, slot)
+            self.expect(f"slot {slot:#x} of {address}", self.words[address, slot], theirs)
 
     def expect(self, what: str, ours: object, theirs: object) -> None:
         """Raise ``Mismatch`` naming ``what`` unless the two are equal."""

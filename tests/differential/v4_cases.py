@@ -108,7 +108,7 @@ class V4Play(Play):
         data = call_bytes(f"updateDynamicLPFee({_KEY},uint24)", self.key, fee)
         self.chain.call(self.manager, data, caller=HOOK)
         self.mirror.state = msgspec.structs.replace(self.state, lp_fee_ppm=fee)
-        self.mirror.words.pop(self._base(), None)  # predicted with the old fee
+        self.mirror.words.pop((self.mirror.emitter, self._base()), None)  # predicted with the old fee
 
     def _swap_call(self, zero_for_one: bool, amount: int, limit: int) -> bytes:
         amount = max(-amount, 1 - (1 << 255))  # exact input is negative here

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tests.differential.adaptive_cases import AlgebraAdaptiveWorld
 from tests.differential.algebra_cases import AlgebraIntegralWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
 from tests.differential.solidly_cases import SolidlyWorld
@@ -30,5 +31,6 @@ WORLDS: dict[str, Callable[[], World]] = {
     "slipstream": SlipstreamWorld,
     "uniswap_v4": V4World,
     "algebra_integral": AlgebraIntegralWorld,
+    "algebra_adaptive": AlgebraAdaptiveWorld,
     "swapr": SwaprWorld,
 }

@@ -8,8 +8,8 @@ from engine_bench import Bench, clock
 from execution_examples import plan  # pyright: ignore[reportMissingImports]
 
 from ouro.engine.bookkeeping import record_openings
-from ouro.engine.trading import check_preflight
-from ouro.execution.preflight import PreflightResult
+from ouro.engine.trading import check_preflight, run_as_sent
+from ouro.execution.preflight import Preflight, PreflightResult
 from ouro.execution.settlement import predicted_amounts
 from ouro.ledger.reconcile import reconcile
 from ouro.types import Mode, OutcomeKind, Rollback
@@ -75,10 +75,41 @@ async def test_live_plans_land_as_predicted_and_free_what_they_held(bench: Bench
         assert outcome.kind is OutcomeKind.LANDED
         assert outcome.realised_amounts_wei == predicted_amounts(each)
         assert outcome.realised_profit_wei == each.gross_profit_wei
+    for submitted in done:
+        sent = await bench.node.call("eth_getTransactionByHash", [submitted.attempt.tx_hash])
+        assert sent["accessList"]
     assert trader.unfinal(update.number) == 3
     for _ in range(bench.config.finality_depth):
         update = await bench.mine()
     assert trader.unfinal(update.number) == 0
+
+
+@pytest.mark.node
+async def test_pre_flight_counts_the_list_that_is_sent(bench: Bench) -> None:
+    update = await bench.mine()
+    made = bench.decide(update).plans[0]
+    state = bench.state
+    assert state.shadow is not None
+    preflight, operator = Preflight(state.shadow), bench.config.operators[0]
+    plain = preflight.run(made.calldata, operator, state.market.context, made.hops)
+    listed, result = run_as_sent(preflight, state, made, operator)
+    assert listed
+    assert 0 < plain.gas_used - result.gas_used < 5_000
+    legacy = replace(made, fee=replace(made.fee, legacy=True))
+    assert run_as_sent(preflight, state, legacy, operator) == ((), plain)
+    # Where data is charged apart, the owner turns lists off.
+    state.config, kept = state.config.model_copy(update={"access_lists": "off"}), state.config
+    try:
+        assert run_as_sent(preflight, state, made, operator) == ((), plain)
+    finally:
+        state.config = kept
+
+    trader, _ = await bench.live([operator])
+    [done] = await trader.execute(bench.approve([made], Mode.LIVE, update), update, clock())
+    update = await bench.mine()
+    receipt = await bench.node.call("eth_getTransactionReceipt", [done.attempt.tx_hash])
+    assert receipt["status"] == "0x1"
+    assert int(receipt["gasUsed"], 16) == result.gas_used
 
 
 @pytest.mark.node

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from eth_abi.abi import encode
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ouro.execution.encode import (
@@ -106,6 +106,7 @@ def programs(draw: st.DrawFn) -> Program:
     )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_any_program_survives_the_round_trip(program: Program) -> None:
     assert decode_program(encode_program(program)) == program

@@ -18,8 +18,15 @@ def signed(fees: dict[str, int], **changes: object) -> bytes:
 
 @pytest.mark.parametrize("fees", [TYPED, LEGACY], ids=["typed", "legacy"])
 def test_everything_that_was_asked_is_read_back(fees: dict[str, int]) -> None:
-    assert asked_fields(signed(fees)) == (9_300_001, 3, 100_000, TO, 0, b"\x01\x02")
-    assert asked_fields(signed(fees, nonce=0, data=b"")) == (9_300_001, 0, 100_000, TO, 0, b"")
+    assert asked_fields(signed(fees)) == (9_300_001, 3, 100_000, TO, 0, b"\x01\x02", ())
+    assert asked_fields(signed(fees, nonce=0, data=b"")) == (9_300_001, 0, 100_000, TO, 0, b"", ())
+
+
+def test_the_access_list_is_read_back_and_compared() -> None:
+    slot = "0x" + "ab" * 32
+    listed = [{"address": TO, "storageKeys": [slot]}]
+    assert asked_fields(signed(TYPED, accessList=listed))[-1] == ((TO, (slot,)),)
+    assert asked_fields(signed(TYPED, accessList=listed)) != asked_fields(signed(TYPED))
 
 
 @pytest.mark.parametrize("fees", [TYPED, LEGACY], ids=["typed", "legacy"])

@@ -117,6 +117,9 @@ class ChainConfig(_Section):
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    access_lists: Literal["on", "off"] = "on"
+    """Whether transactions list what they touch, where that saves gas. Off where the list's bytes cost more than it
+    saves: rollups that charge for data apart."""
     finality_depth: PositiveInt = 3
     reorg_ring_depth: PositiveInt = 64
     wrapped_native: ConfigAddress

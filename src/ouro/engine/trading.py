@@ -16,6 +16,7 @@ from ouro.chain.accounts import Lease, NonceBook
 from ouro.chain.fees import effective_gas_price
 from ouro.engine.bookkeeping import ChainBooks
 from ouro.engine.chain_state import ChainState
+from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight, PreflightResult
 from ouro.execution.settlement import never_included
@@ -29,6 +30,7 @@ from ouro.types import (
     Address,
     Attempt,
     AttemptKind,
+    BlockContext,
     BlockUpdate,
     FeeBid,
     Outcome,
@@ -96,6 +98,19 @@ def check_preflight(plan: Plan, result: PreflightResult, base_fee_wei: int) -> R
     return None
 
 
+def run_as_sent(
+    preflight: Preflight, state: ChainState, plan: Plan, operator: Address, context: BlockContext | None = None
+) -> tuple[AccessList, PreflightResult]:
+    """Pre-flight of ``plan`` as it will be signed: with an access list where its chain and its kind take one.
+
+    ``context`` is by default the block that would execute it.
+    """
+    context = state.market.context if context is None else context
+    if plan.fee.legacy or state.config.access_lists == "off":
+        return (), preflight.run(plan.calldata, operator, context, plan.hops)
+    return preflight.run_listed(plan.calldata, operator, context, plan.hops, state.market.states)
+
+
 class LiveTrader:
     """Signs, sends, tracks, takes back."""
 
@@ -141,13 +156,13 @@ class LiveTrader:
             if lease is None:
                 self._refuse(Refused(item.plan.plan_id, "no_free_operator", "every operator has one under way"))
                 continue
-            result = self._preflight.run(item.plan.calldata, lease.operator, context, item.plan.hops)
+            access_list, result = run_as_sent(self._preflight, self._state, item.plan, lease.operator)
             refused = check_preflight(item.plan, result, context.base_fee_wei)
             if refused is not None:
                 self._nonces.released_unused(lease)
                 self._refuse(refused)
                 continue
-            jobs.append(self._submit(item, lease, clock))
+            jobs.append(self._submit(item, lease, clock, access_list))
         self._submitting += len(jobs)
         try:
             # All of them to their end, whatever becomes of one: nothing is sent by what nobody waits for.
@@ -159,13 +174,17 @@ class LiveTrader:
                 raise result
         return [done for done in results if isinstance(done, Submitted)]
 
-    async def _submit(self, approved: Approved, lease: Lease, clock: Clock) -> Submitted | None:
+    async def _submit(
+        self, approved: Approved, lease: Lease, clock: Clock, access_list: AccessList
+    ) -> Submitted | None:
         def follow(attempt: Attempt) -> None:
             self._nonces.sent(lease)
             self._under_way[attempt.attempt_id] = (attempt, approved.plan)
             self._tracker.add(attempt, approved.plan)
 
-        done = await self._submitter.submit(approved, lease, clock.received_ns, clock.decided_us, follow)
+        done = await self._submitter.submit(
+            approved, lease, clock.received_ns, clock.decided_us, follow, access_list
+        )
         if isinstance(done, Submitted):
             if done.handover is Handover.NONCE_USED:
                 log.warning("nonce_used", operator=lease.operator, nonce=lease.nonce)
@@ -269,7 +288,7 @@ class PaperTrader:
         for item in approved:
             plan = item.plan
             operator = self._state.config.operators[0]
-            result = self._preflight.run(plan.calldata, operator, context, plan.hops)
+            _, result = run_as_sent(self._preflight, self._state, plan, operator)
             refused = check_preflight(plan, result, context.base_fee_wei)
             if refused is not None:
                 self._refuse(refused)
@@ -312,8 +331,8 @@ class PaperTrader:
                 outcome = never_included(attempt, OutcomeKind.EXPIRED, "its block passed unseen")
             else:
                 # The executor's own deadline would refuse the block after; the state is what is being asked about.
-                at = type(context)(update.number, update.timestamp, context.base_fee_wei)
-                result = self._preflight.run(plan.calldata, attempt.operator, at, plan.hops)
+                at = BlockContext(update.number, update.timestamp, context.base_fee_wei)
+                _, result = run_as_sent(self._preflight, self._state, plan, attempt.operator, at)
                 outcome = self._outcome(attempt, plan, update, result)
             self._books.outcome(attempt, plan, outcome)
 

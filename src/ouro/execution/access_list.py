@@ -7,10 +7,12 @@ touched costs 1900, so a list is made only of what surely is touched.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
+from ouro.execution.shapes import MANAGED
 from ouro.execution.slots import BalanceSlot
-from ouro.hashing import keccak
+from ouro.protocols.v3_storage import mapping_slot, slot0_words
 from ouro.types import Address, Hop
 
 AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
@@ -22,9 +24,11 @@ SLOT_COST, SLOT_SAVING = 1_900, 2_000
 
 _V2_SWAP_SLOTS = (6, 7, 8, 9, 10, 12)
 """token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
-_V3_SLOT0, _V3_LIQUIDITY, _V3_BITMAP = 0, 4, 6
+_V2_LAYOUT = frozenset(("uniswap_v2", "swapr"))
+_V3_LAYOUT = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream"))
 
 
+@lru_cache(maxsize=1 << 16)
 def slot_hex(slot: int) -> str:
     """A slot as access lists write it."""
     return f"0x{slot:064x}"
@@ -77,26 +81,28 @@ def of_plan(
 ) -> AccessList:
     """The list of a cycle as ``encode_plan`` runs it, from the pools' states alone: no node is asked.
 
-    Pools without a state here, and tokens without a known balance slot, are left out.
+    Only words that the cycle touches whatever the amounts are. Of pools without a state here, of families whose
+    layout isn't known here, and of tokens without a known balance slot, the words are left out.
     """
     touched: dict[Address, set[int]] = {}
-    for k, hop in enumerate(hops):
+    for hop in hops:
+        if hop.family in MANAGED:  # no contract of its own; what the manager touches depends on the netting
+            continue
+        own = touched.setdefault(hop.pool, set())
         state = states.get(hop.pool)
-        if hop.family == "uniswap_v2":
-            touched.setdefault(hop.pool, set()).update(_V2_SWAP_SLOTS)
-        elif hop.family == "uniswap_v3" and state is not None:
-            touched.setdefault(hop.pool, set()).update(_v3_words(state, hop.i == 0))
-        for token, holders in (
-            (hop.token_in, (hop.pool, hops[k - 1].pool if k else executor)),
-            (hop.token_out, (hop.pool, hops[k + 1].pool if k + 1 < len(hops) else executor)),
-        ):
+        if hop.family in _V2_LAYOUT:
+            own.update(_V2_SWAP_SLOTS)
+        elif hop.family in _V3_LAYOUT and state is not None:
+            own.update(_v3_words(state, hop.i == 0))
+        # A pool's own balance of both its tokens changes, whoever stands before and after it.
+        for token in (hop.token_in, hop.token_out):
             place = balance_slots.get(token)
             if place is not None:
-                touched.setdefault(token, set()).update(place.slot(holder) for holder in holders)
+                touched.setdefault(token, set()).add(place.slot(hop.pool))
     profit_token = hops[0].token_in
-    if profit_token in balance_slots:
-        place = balance_slots[profit_token]
-        touched[profit_token] |= {place.slot(treasury), place.slot(executor)}
+    place = balance_slots.get(profit_token)
+    if place is not None:
+        touched.setdefault(profit_token, set()).update((place.slot(treasury), place.slot(executor)))
     return pruned(touched, (executor,))
 
 
@@ -106,6 +112,12 @@ def _v3_words(state: Any, zero_for_one: bool) -> tuple[int, ...]:
 
     What a swap crosses beyond is left out: it depends on the amount, and not listing it costs nothing.
     """
-    compressed = state.tick // state.tick_spacing + (not zero_for_one)
-    key = (compressed >> 8 & (1 << 256) - 1).to_bytes(32, "big") + _V3_BITMAP.to_bytes(32, "big")
-    return _V3_SLOT0, 1 if zero_for_one else 2, _V3_LIQUIDITY, int.from_bytes(keccak(key), "big")
+    layout, zero = state.layout, 0 if zero_for_one else 1
+    compressed = state.tick // state.tick_spacing + zero
+    fee_growth = layout.slot0 + (2 if layout.fee_word else 1) + zero
+    return (*slot0_words(state), fee_growth, layout.liquidity, _bitmap_word(compressed >> 8, layout.bitmap))
+
+
+@lru_cache(maxsize=1 << 12)
+def _bitmap_word(word: int, mapping: int) -> int:
+    return mapping_slot(word, mapping)

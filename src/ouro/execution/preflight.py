@@ -83,6 +83,8 @@ class Preflight:
     ) -> tuple[AccessList, PreflightResult]:
         """``run`` for a transaction with the access list of these hops, which is empty where it would save nothing.
 
+        The limit stays that of the run without one: it is enough, and the list is paid before the first call.
+
         The gas is computed from the list, not metered: pyrevm loads listed words past its journal, where a revert
         does not reach them, so they would stay, warm and stale.
         """

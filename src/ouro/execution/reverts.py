@@ -18,6 +18,11 @@ _COMPETITIVE = {
     selector("Late()"): "Late",
     selector("CurrencyNotSettled()"): "CurrencyNotSettled",
     selector("PriceLimitAlreadyExceeded(uint160,uint160)"): "PriceLimitAlreadyExceeded",
+    # Solidly pairs, and Algebra's pools: the same refusals as custom errors.
+    selector("K()"): "K",
+    selector("InsufficientLiquidity()"): "InsufficientLiquidity",
+    selector("insufficientInputAmount()"): "insufficientInputAmount",
+    selector("invalidLimitSqrtPrice()"): "invalidLimitSqrtPrice",
 }
 _BUGS = {
     selector(f"{name}()"): name

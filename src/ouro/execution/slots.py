@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ouro.hashing import keccak
 from ouro.types import Address
@@ -36,12 +37,18 @@ class BalanceSlot:
 
     def slot(self, holder: Address) -> int:
         """Storage slot of ``holder``'s balance."""
-        account = bytes.fromhex(holder[2:])
-        place = self.position.to_bytes(32, "big")
-        if self.style == "solady":
-            return int.from_bytes(keccak(account + _SOLADY_SEED), "big")
-        padded = bytes(12) + account
-        return int.from_bytes(keccak(place + padded if self.style == "vyper" else padded + place), "big")
+        return _balance_slot(self.style, self.position, holder)
+
+
+@lru_cache(maxsize=1 << 16)
+def _balance_slot(style: str, position: int, holder: Address) -> int:
+    """Kept: the same few pools and accounts are asked for with every block."""
+    account = bytes.fromhex(holder[2:])
+    place = position.to_bytes(32, "big")
+    if style == "solady":
+        return int.from_bytes(keccak(account + _SOLADY_SEED), "big")
+    padded = bytes(12) + account
+    return int.from_bytes(keccak(place + padded if style == "vyper" else padded + place), "big")
 
 
 def balance_slot_candidates() -> Iterator[BalanceSlot]:

@@ -12,10 +12,11 @@ from typing import Protocol
 import structlog
 
 from ouro.config.model import ChainConfig
+from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover, Lane
 from ouro.execution.rawtx import asked_fields, fee_of
 from ouro.risk.approved import Approved, require_approved
-from ouro.signer.client import SignerError, SignerRefused, SignerUnavailable
+from ouro.signer.client import SignerError, SignerNotReached, SignerRefused, SignerUnavailable
 from ouro.signer.messages import SignedTransaction, SignRequest
 from ouro.types import Address, Attempt, AttemptKind, FeeBid, Plan, Refused
 
@@ -88,8 +89,9 @@ class Submitter:
         received_ns: int,
         decided_us: int,
         follow: Callable[[Attempt], None],
+        access_list: AccessList = (),
     ) -> Submitted | NotSent:
-        """Carry out ``approved`` from ``lease``'s account.
+        """Carry out ``approved`` from ``lease``'s account, with the ``access_list`` that pre-flight found to pay.
 
         ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land. Where
         signer or books took so long that its last block has passed, it is not sent: it could only revert, for gas.
@@ -97,7 +99,13 @@ class Submitter:
         began_ns = time.monotonic_ns()
         plan = require_approved(approved).plan
         request = self._request(
-            lease, AttemptKind.TRADE, self._config.executor or "", plan.gas_limit, plan.fee, plan.calldata
+            lease,
+            AttemptKind.TRADE,
+            self._config.executor or "",
+            plan.gas_limit,
+            plan.fee,
+            plan.calldata,
+            access_list,
         )
         try:
             signed = await self._sign(request)
@@ -183,7 +191,15 @@ class Submitter:
     async def _sign(self, request: SignRequest) -> SignedTransaction:
         """What was asked for and nothing else: other bytes in its place would be booked under wrong names."""
         signed = await self._signer.sign(request)
-        asked = (request.chain_id, request.nonce, request.gas_limit, request.to, request.value_wei, request.data)
+        asked = (
+            request.chain_id,
+            request.nonce,
+            request.gas_limit,
+            request.to,
+            request.value_wei,
+            request.data,
+            request.access_list,
+        )
         try:
             matches = asked_fields(signed.raw) == asked
         except ValueError:
@@ -201,7 +217,14 @@ class Submitter:
         return result.handover
 
     def _request(
-        self, lease: NonceLease, kind: AttemptKind, to: Address, gas_limit: int, fee: FeeBid, data: bytes
+        self,
+        lease: NonceLease,
+        kind: AttemptKind,
+        to: Address,
+        gas_limit: int,
+        fee: FeeBid,
+        data: bytes,
+        access_list: AccessList = (),
     ) -> SignRequest:
         return SignRequest(
             chain=self._chain,
@@ -215,6 +238,7 @@ class Submitter:
             max_priority_fee_per_gas_wei=fee.max_priority_fee_per_gas_wei,
             legacy=fee.legacy,
             data=data,
+            access_list=access_list,
         )
 
     def _attempt(
@@ -274,5 +298,7 @@ def _signer_refusal(plan_id: str, error: SignerError) -> tuple[Refused, bool]:
     if isinstance(error, SignerRefused):
         burnt = error.reason == "nonce_used"
         return Refused(plan_id, f"signer_{error.reason}", error.detail), burnt
+    if isinstance(error, SignerNotReached):
+        return Refused(plan_id, "signer_not_reached", str(error)), False
     # Without an answer the signer may have signed: the same nonce must not be offered for anything else.
     return Refused(plan_id, "signer_unavailable", str(error)), True

@@ -7,6 +7,7 @@ override: ``DexConfig.unproven`` and ``DexConfig.sign_off``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ouro.protocols.algebra_adaptive import AlgebraAdaptive
 from ouro.protocols.algebra_integral import AlgebraIntegral
 from ouro.protocols.base import Family
 from ouro.protocols.pancakeswap_v3 import PancakeV3
@@ -49,6 +50,7 @@ FAMILIES: dict[str, Family] = {
         Slipstream(),
         UniswapV4(),
         AlgebraIntegral(),
+        AlgebraAdaptive(),
         Swapr(),
     )
 }

@@ -18,7 +18,8 @@ from ouro.search.convex.dual import DualSolution, solve, solve_scaled
 from ouro.search.convex.fixed_cost import choose_pools
 from ouro.search.convex.network import network_of_arrays, restricted
 from ouro.search.convex.scale import with_edges
-from ouro.strategies.netted import Flow, NettedPlan, plan_netted, verify_plan
+from ouro.strategies.netted import Flow, plan_netted
+from ouro.strategies.netted_plan import NettedPlan, verify_plan
 from ouro.types import Address, BlockContext, Hash
 
 GAS_PER_POOL = 60_000
@@ -90,8 +91,11 @@ class NetworkStrategy:
         gas_price_wei: float = 0.0,
         unit_value: float = 1.0,
         locked: Collection[Address] = (),
+        max_trades: int | None = None,
     ) -> Batch:
         """The best batch found. ``unit_value``: native wei per unit of the profit token; ``locked`` pools are left.
+
+        ``max_trades``: what one transaction can hold; the trades that are worth least are left out until it fits.
 
         Raises LookupError where the profit token is in no pool of the market.
         """
@@ -124,6 +128,8 @@ class NetworkStrategy:
             bound = solution.bound
         self._prices = solution.prices
         solution = one_direction_per_pool(solution)
+        if max_trades is not None:
+            solution = at_most(solution, max_trades)
         plan = plan_netted(
             self._flows(solution),
             self._profit_token,
@@ -182,3 +188,16 @@ def one_direction_per_pool(solution: DualSolution) -> DualSolution:
         keep = np.ones(len(problem.edge_ids), dtype=np.bool_)
         keep[trading[order[repeated]]] = False
         solution = solve_scaled(with_edges(problem, keep), solution.w)
+
+
+def at_most(solution: DualSolution, count: int) -> DualSolution:
+    """Leave out the trades that are worth least, a fifth at a time, and solve again until ``count`` are left."""
+    while True:
+        trading = np.flatnonzero(solution.taken > 0.0)
+        if len(trading) <= count:
+            return solution
+        left = max(count, len(trading) - max(1, len(trading) // 5))
+        order = np.lexsort((trading, -solution.worth[trading]))
+        keep = np.zeros(len(solution.problem.edge_ids), dtype=np.bool_)
+        keep[trading[order[:left]]] = True
+        solution = solve_scaled(with_edges(solution.problem, keep), solution.w)
