@@ -63,6 +63,7 @@ PROOFS: Mapping[str, Proof] = {
     "slipstream": Proof(105_000),
     "uniswap_v4": Proof(100_000),
     "algebra_integral": Proof(100_000),
+    "algebra_adaptive": Proof(100_000),
     "swapr": Proof(100_000),
 }
 
