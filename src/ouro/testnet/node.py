@@ -46,6 +46,7 @@ class NodeConfig:
     accounts: int = 10
     state_interval_s: int | None = None
     historical_states: bool = False
+    code_size_limit: int | None = None
 
 
 def anvil_path() -> Path:
@@ -198,6 +199,8 @@ class AnvilNode:
             arguments += ["--block-time", f"{config.block_time_s:g}"]
         if config.hardfork is not None:
             arguments += ["--hardfork", config.hardfork]
+        if config.code_size_limit is not None:
+            arguments += ["--code-size-limit", str(config.code_size_limit)]
         if config.state_interval_s is not None:
             arguments += ["--state-interval", str(config.state_interval_s)]
         if config.historical_states:
