@@ -19,7 +19,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos lint types differential contracts bench gas contract-tests contract-tests-long audit lock clean _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-tests contract-tests-long audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -28,6 +28,7 @@ help:
 	make demo-all      six chains, until a cycle has landed through every kind of pool; fetches further contracts once
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
 	make chaos         the long tests: many kills at random points
+	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make lint types    ruff; pyright
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
@@ -100,6 +101,9 @@ test: setup
 
 chaos: setup
 	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)
+
+families: setup
+	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check $(SOURCES)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from tests.differential import algebra_cases, dialect_cases, sources, v3_cases, v4_cases
+from tests.differential import adaptive_cases, algebra_cases, dialect_cases, sources, v3_cases, v4_cases
 from tests.differential.chain import OWNER, ROOT, SUPPLY, Chain, Reverted
 from tests.differential.dialect_cases import family_driver
 
@@ -130,10 +130,11 @@ def world_of(family: str, client: Client) -> Any:
         "slipstream": (dialect_cases, dialect_cases.SlipstreamWorld),
         "uniswap_v4": (v4_cases, v4_cases.V4World),
         "algebra_integral": (algebra_cases, algebra_cases.AlgebraIntegralWorld),
+        "algebra_adaptive": (adaptive_cases, adaptive_cases.AlgebraAdaptiveWorld),
     }
     module, kind = worlds[family]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Chain", lambda: NodeChain(client))
+        patch.setattr(module, "Chain", lambda *_: NodeChain(client))
         world: Any = kind()
     if family == "uniswap_v3":
         family_driver(world.chain)
@@ -155,6 +156,7 @@ def unit_price_pools(family: str, client: Client, *, native: bool = False) -> Ve
             patch.setattr(v3_cases.Play, "_mint", lambda _: None)
             patch.setattr(v4_cases.V4Play, "_mint", lambda _: None)
             patch.setattr(algebra_cases.AlgebraPlay, "_mint", lambda _: None)
+            patch.setattr(adaptive_cases.AdaptivePlay, "_mint", lambda _: None)
             patch.setattr(v3_cases, "FEE_TIERS", {3_000: 60, 500: 10})
             patch.setattr(v4_cases, "_FEES", (3_000, 500))
             patch.setattr(v4_cases, "_SPACINGS", (60,))
@@ -169,7 +171,7 @@ def unit_price_pools(family: str, client: Client, *, native: bool = False) -> Ve
 def _add_position(family: str, chain: NodeChain, play: Any, lower: int, upper: int, amount: int) -> None:
     if family == "uniswap_v4":
         assert play._change(lower, upper, amount)
-    elif family == "algebra_integral":
+    elif family.startswith("algebra"):
         signature = "mint(address,address,int24,int24,uint128,bytes)"
         chain.drive(play.pool, call_bytes(signature, chain.driver, chain.driver, lower, upper, amount, b""))
     else:
@@ -219,7 +221,7 @@ def concentrated(family: str, client: Client, rng: random.Random, pools: int) ->
             play = world.open_pool(rng)
             venue.pools.append(play.state.address)
             venue.acts += [play.act] * 4
-    if family == "algebra_integral":  # shares of nothing: a pool may start with one of its tokens only
+    if family.startswith("algebra"):  # shares of nothing: a pool may start with one of its tokens only
         for token in chain.tokens:
             _send(chain, token, venue.pools[0], 10**9)
     if family == "slipstream":
@@ -373,8 +375,10 @@ async def read_update(reader: Transport, number: int, topics: tuple[str, ...]) -
     )
 
 
-async def follow(state: ChainState, reader: Transport, client: Client) -> None:
-    """Every block up to the head."""
+async def follow(state: ChainState, reader: Transport, client: Client, *, refreshed: bool = False) -> None:
+    """Every block up to the head; ``refreshed`` reads after each what no log tells."""
     for number in range(state.head_number + 1, client.block_number() + 1):
         result = state.apply(await read_update(reader, number, state.topics))
         assert result.quarantined == ()
+        if refreshed:
+            await state.refresh(reader)

@@ -31,7 +31,16 @@ from ouro.testnet.node import AnvilNode
 
 pytestmark = pytest.mark.node
 
-FAMILIES = ("uniswap_v3", "pancakeswap_v3", "slipstream", "uniswap_v4", "algebra_integral", "solidly", "swapr")
+FAMILIES = (
+    "uniswap_v3",
+    "pancakeswap_v3",
+    "slipstream",
+    "uniswap_v4",
+    "algebra_integral",
+    "algebra_adaptive",
+    "solidly",
+    "swapr",
+)
 
 
 def venue_at_one(family: str, client: Client, *, native: bool = False) -> Venue:

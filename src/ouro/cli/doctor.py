@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from ouro.config.model import ChainConfig
+    from ouro.types import Mode
 
 _UNSOUND = 1
 
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
         findings: dict[str, _Finding] = {}
         for name, chain in loaded.chains.items():
             try:
-                findings[name] = asyncio.run(_examine(name, chain, blocks))
+                findings[name] = asyncio.run(_examine(name, chain, blocks, loaded.mode))
             except (ChainError, MarketError, SyncError) as error:
                 if len(loaded.chains) == 1:
                     raise
@@ -58,6 +59,7 @@ class _Finding:
     differences: list[str]
     left_out: dict[str, str]
     problem: str = ""
+    proofs: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -68,6 +70,8 @@ def _tell(name: str, finding: _Finding) -> None:
     if finding.problem:
         typer.echo(f"{name}: {finding.problem}")
         return
+    for line in finding.proofs:
+        typer.echo(f"{name}: {line}")
     for difference in finding.differences:
         typer.echo(f"{name}: {difference}")
     for pool, reason in finding.left_out.items():
@@ -78,12 +82,18 @@ def _tell(name: str, finding: _Finding) -> None:
     )
 
 
-async def _examine(name: str, chain: "ChainConfig", blocks: int) -> _Finding:
+async def _examine(name: str, chain: "ChainConfig", blocks: int, mode: "Mode") -> _Finding:
     from ouro.chain.feed import BlockFeed
     from ouro.chain.pool import EndpointPool
+    from ouro.cli.config_check import proof_lines
+    from ouro.engine.proofs import allowed_dexes
     from ouro.market.bootstrap import load_market
+    from ouro.market.refresh import refresh_market
     from ouro.market.sync import verify
     from ouro.types import BlockUpdate, Rollback
+
+    proofs = tuple(proof_lines(chain, mode))
+    chain, _ = allowed_dexes(chain, mode)
 
     async with EndpointPool(chain.endpoints, chain.chain_id, name=name) as node:
         market, number, block_hash = await load_market(name, chain, node, None)
@@ -103,7 +113,10 @@ async def _examine(name: str, chain: "ChainConfig", blocks: int) -> _Finding:
                     break
         finally:
             await feed.close()
+        if not problem:
+            await refresh_market(market, chain.multicall, node)
         differences = [] if problem else [str(item) for item in await verify(market, node, chain.multicall)]
     head = market.head.number if market.head else number
     left_out = {str(pool): str(reason) for pool, reason in market.rejected.items()}
-    return _Finding(head, len(market.states), differences, left_out, problem)
+    left_out |= {str(pool): held.reason for pool, held in market.quarantine.items()}
+    return _Finding(head, len(market.states), differences, left_out, problem, proofs)

@@ -42,6 +42,7 @@ FamilyName = Literal[
     "slipstream",
     "uniswap_v4",
     "algebra_integral",
+    "algebra_adaptive",
     "solidly",
 ]
 

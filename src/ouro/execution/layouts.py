@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ouro.hashing import keccak, selector
-from ouro.protocols import algebra_integral, solidly, uniswap_v2, uniswap_v4, v3_storage
+from ouro.protocols import algebra_integral, algebra_state, solidly, uniswap_v2, uniswap_v4, v3_storage
 from ouro.protocols.base import home_of
 from ouro.protocols.v3_math import MAX_TICK, MIN_TICK
 from ouro.protocols.v3_storage import mapping_slot
@@ -30,11 +30,12 @@ _PROTOCOL_FEES_SLOT = 1
 _GUARD_SLOT = 0x9B779B17422D0DF92223018B32B4D1FA46E071723D6817E2486D003BECC55F00
 """ERC-7201 place of OpenZeppelin's reentrancy guard."""
 _RING_SIZE = 65_535
+_NEXT_ENTRIES = 4
 _U256 = (1 << 256) - 1
 _CLONE_HEAD, _CLONE_TAIL = bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
 
 CONCENTRATED = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream"))
-BALANCES_NOT_TOLD = frozenset(("uniswap_v4", "algebra_integral"))
+BALANCES_NOT_TOLD = frozenset(("uniswap_v4", "algebra_integral", "algebra_adaptive"))
 """Families whose logs do not give the token balances of the contract that holds them."""
 DRIFTING = BALANCES_NOT_TOLD | {"solidly"}
 """Families of whose pools something has to be read again after they moved."""
@@ -69,6 +70,9 @@ def _slots(state: Any) -> Iterator[int]:
     elif state.family == "algebra_integral":
         yield from _ALGEBRA_SLOTS
         yield from _algebra_slots(state, all_words=True)
+    elif state.family == "algebra_adaptive":
+        yield from range(algebra_state.BITMAP_SLOT + 2)
+        yield from _adaptive_slots(state, range(4))
     elif state.family == "uniswap_v4":
         base = uniswap_v4.base_slot(state)
         yield from _MANAGER_SLOTS
@@ -91,6 +95,10 @@ def places_from_logs(state: Any) -> list[Place]:
         slots = list(range(solidly.RESERVE0_SLOT, solidly.CUMULATIVE1_SLOT + 1))
     elif state.family == "algebra_integral":
         slots = [*algebra_integral.global_words(state), *_algebra_slots(state, all_words=False)]
+    elif state.family == "algebra_adaptive":
+        entries = [(state.operator, slot) for slot in algebra_state.timepoint_words(state)]
+        slots = [*algebra_state.words(state), *_adaptive_slots(state, (0,))]
+        return [*((state.address, slot) for slot in slots), *entries]
     else:
         base = uniswap_v4.base_slot(state)
         slots = [base, (base + uniswap_v4.LIQUIDITY) & _U256, *_v4_slots(state, range(1))]
@@ -107,6 +115,8 @@ def known_words(state: Any) -> Mapping[Place, int]:
         words = {solidly.RESERVE0_SLOT: state.reserve0, solidly.RESERVE1_SLOT: state.reserve1}
     elif state.family == "algebra_integral":
         words = algebra_integral.global_words(state)
+    elif state.family == "algebra_adaptive":
+        words = algebra_state.words(state)
     else:
         base = uniswap_v4.base_slot(state)
         words = {base: uniswap_v4.slot0_word(state), (base + uniswap_v4.LIQUIDITY) & _U256: state.liquidity}
@@ -129,6 +139,13 @@ def ring_places(state: Any, words: Mapping[Place, int]) -> list[Place]:
     if state.family in CONCENTRATED:
         slot0 = words.get((state.address, state.layout.slot0), 0)
         return [(state.address, slot) for slot in observation_slots(slot0, state.layout.observations)]
+    if state.family == "algebra_adaptive":
+        # what a fee of today may search: all entries that are kept, with those that the ring writes next
+        count = len(state.timepoints)
+        first = state.timepoint_index - count
+        spots = [(first + k) % algebra_state.RING for k in range(count + _NEXT_ENTRIES)]
+        entries = [algebra_state.TIMEPOINTS_SLOT + 2 * spot + word for spot in spots for word in (0, 1)]
+        return [(state.operator, slot) for slot in (*entries, algebra_state.FEE_CONFIG_SLOT)]
     if state.family == "solidly":
         length = solidly.RESERVE0_SLOT - 3
         count = words.get((state.address, length), 0)
@@ -155,6 +172,8 @@ def view_calls(state: Any, words: Mapping[Place, int]) -> list[ViewCall]:
         return [ViewCall(pool, amount_out), ViewCall(factory, selector("isPaused()"))]
     if state.family == "slipstream":
         return [ViewCall(pool, selector("fee()")), ViewCall(pool, selector("unstakedFee()"))]
+    if state.family == "algebra_adaptive":
+        return [ViewCall(state.operator, selector("feeConfig()"))]
     if state.family == "pancakeswap_v3":
         farm = words.get((pool, state.layout.observations + _RING_SIZE), 0)
         if farm:
@@ -203,6 +222,14 @@ def _v4_slots(state: Any, words: range) -> Iterator[int]:
         yield from ((first + word) & _U256 for word in words)
     for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
         yield uniswap_v4.bitmap_slot(state, word)
+
+
+def _adaptive_slots(state: Any, words: range | tuple[int, ...]) -> Iterator[int]:
+    for tick in state.ticks:
+        base = mapping_slot(tick, algebra_state.TICKS_SLOT)
+        yield from ((base + word) & _U256 for word in words)
+    for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
+        yield mapping_slot(word, algebra_state.BITMAP_SLOT)
 
 
 def _algebra_slots(state: Any, *, all_words: bool) -> Iterator[int]:

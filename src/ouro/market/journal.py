@@ -31,11 +31,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Why a pool is out of use. ``block_hash`` names the block that caused it; None when it came from outside."""
+    """Why a pool is out of use. ``block_hash`` names the block that caused it; None when it came from outside.
+
+    A ``final`` one is not ended by reading the pool again.
+    """
 
     reason: str
     number: int
     block_hash: Hash | None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Draft:
     states: dict[int, Any] = field(default_factory=dict)
     deltas: list[PoolDelta] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
+    final: set[int] = field(default_factory=set)
     new_pools: list[NewPool] = field(default_factory=list)
     unknown_logs: int = 0
 

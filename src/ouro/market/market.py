@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ouro.chain.fees import next_base_fee
 from ouro.config.model import DexConfig
+from ouro.hashing import topic
 from ouro.market.arrays import MarketArrays
 from ouro.market.creation import NewPool, creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
@@ -22,6 +23,9 @@ from ouro.market.tokens import TokenInfo
 from ouro.market.venues import NATIVE, VENUES, pool_of
 from ouro.protocols.base import Family, home_of
 from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log, PoolId
+
+UPGRADE_TOPICS = frozenset((topic("Upgraded(address)"), topic("BeaconUpgraded(address)")))
+"""By these a proxy says that it runs other code from now on (ERC-1967)."""
 
 
 def _ethereum_base_fee(update: BlockUpdate) -> int:
@@ -85,7 +89,7 @@ class Market:
         """First topics of every log that the market wants, pool creation included."""
         wanted = {topic for topics in self._topics.values() for topic in topics}
         born = {topic for dex in self.factories.values() for topic in creation_topics(dex.family)}
-        return tuple(sorted(wanted | born))
+        return tuple(sorted(wanted | born | UPGRADE_TOPICS))
 
     @property
     def context(self) -> BlockContext:
@@ -195,7 +199,12 @@ class Market:
         return tuple(self._native if token == NATIVE else token for token in tokens)
 
     def _register(self, states: list[Any], block_hash: Hash) -> list[int]:
-        by_address = {state.address: state for state in states}
+        by_address: dict[PoolId, Any] = {}
+        for state in states:
+            if len(set(self._searched(state.tokens))) < len(state.tokens):
+                self.rejected[state.address] = "it trades the native coin for its own wrapper, one to one elsewhere"
+            else:
+                by_address[state.address] = state
         for state in by_address.values():
             if state.family not in self.families:
                 raise ValueError(f"{self.chain}: pool {state.address} is of the unknown family {state.family!r}")
@@ -339,6 +348,9 @@ class Market:
             last = log.log_index
 
     def _draft(self, draft: Draft, log: Log, timestamp: int) -> None:
+        if log.topics and log.topics[0] in UPGRADE_TOPICS:
+            self._draft_upgrade(draft, log.address)
+            return
         pool = self.pool_of(log)
         pool_id = self.pool_index.get(pool)
         if pool_id is None:
@@ -347,6 +359,18 @@ class Market:
             self.counters["quarantined_logs"] += 1
         else:
             self._draft_log(draft, pool_id, log, timestamp)
+
+    def _draft_upgrade(self, draft: Draft, contract: Address) -> None:
+        """Nothing is known of the new code: its pools are out until the market is loaded anew."""
+        for pool, state in self.states.items():
+            if contract == home_of(state):
+                what = "its contract"
+            elif contract in state.tokens:
+                what = f"the contract of its token {contract}"
+            else:
+                continue
+            draft.faults[self.pool_index[pool]] = f"{what} changed its implementation"
+            draft.final.add(self.pool_index[pool])
 
     def _draft_unknown(self, draft: Draft, log: Log) -> None:
         dex = self.factories.get(log.address)
@@ -382,7 +406,9 @@ class Market:
             if pool_id not in draft.faults:
                 self.states[self.addresses[pool_id]] = state
         for pool_id, reason in draft.faults.items():
-            self.quarantine[self.addresses[pool_id]] = Quarantine(reason, record.update.number, record.update.hash)
+            where = record.update
+            final = pool_id in draft.final
+            self.quarantine[self.addresses[pool_id]] = Quarantine(reason, where.number, where.hash, final)
             self.counters["quarantined"] += 1
         if draft.faults:
             draft.deltas = [d for d in draft.deltas if self.pool_index[d.state.address] not in draft.faults]

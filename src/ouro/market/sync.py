@@ -170,12 +170,26 @@ async def verify(
     differences = [Difference(pool, "state", "readable", why) for pool, why in found.rejected.items()]
     for pool, theirs in found.states.items():
         family = market.families[theirs.family]
-        if theirs != ours[pool]:
-            left, right = family.to_json(ours[pool]), family.to_json(theirs)
-            skipped = {} if market.is_confirmed(pool) else family.sources
-            differences += [
-                Difference(pool, key, left[key], right[key])
-                for key in left
-                if left[key] != right[key] and skipped.get(key) is not Source.MUST_REFRESH
-            ]
+        differences += differing(family, ours[pool], theirs, confirmed=market.is_confirmed(pool))
     return differences
+
+
+def differing(family: Family, ours: Any, theirs: Any, *, confirmed: bool = True) -> list[Difference]:
+    """Fields in which two states of one pool differ.
+
+    Fields that no log tells only count where they are ``confirmed``; of a table that forgets what is too old to
+    matter, the part that both have counts.
+    """
+    if theirs == ours:
+        return []
+    skipped = {} if confirmed else family.sources
+    left, right = family.to_json(ours), family.to_json(theirs)
+    found = []
+    for key in left:
+        mine, other = left[key], right[key]
+        if key == "timepoints":
+            common = min(len(mine), len(other))
+            mine, other = mine[len(mine) - common :], other[len(other) - common :]
+        if mine != other and skipped.get(key) is not Source.MUST_REFRESH:
+            found.append(Difference(ours.address, key, mine, other))
+    return found

@@ -27,6 +27,8 @@ async def join_pools(
     Raises ``SyncError`` where the node can't be read at that block, ``MarketError`` where the block has left the
     ring meanwhile: try again in both cases.
     """
+    if not pools:
+        return np.zeros(0, np.int32)
     head = market.head
     if head is None:
         raise SyncError(f"{market.chain}: the market has not started")
@@ -46,8 +48,9 @@ async def join_pools(
 async def repair_pools(
     market: Market, config: ChainConfig, reader: Caller, pools: Iterable[PoolId] | None = None
 ) -> npt.NDArray[np.int32]:
-    """Read pools anew and end their quarantine; all that are in quarantine unless ``pools`` says which."""
-    chosen = list(market.quarantine if pools is None else pools)
+    """Read pools anew and end their quarantine; all whose quarantine may end unless ``pools`` says which."""
+    curable = (pool for pool, held in market.quarantine.items() if not held.final)
+    chosen = list(curable if pools is None else pools)
     return await join_pools(market, config, reader, [describe(market, pool) for pool in chosen])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ouro.chain.rpc import Caller
-from ouro.market import sync_algebra, sync_solidly, sync_v2, sync_v3, sync_v4
+from ouro.market import sync_adaptive, sync_algebra, sync_solidly, sync_v2, sync_v3, sync_v4
 from ouro.market.creation import NewPool
 from ouro.market.multicall import Read
 from ouro.market.reader import PinnedBlock
@@ -54,6 +54,7 @@ VENUES: Mapping[str, Venue] = {
     "slipstream": Venue(sync_v3.read, sync_v3.fee_reads, sync_v3.with_fee),
     "solidly": Venue(sync_solidly.read, sync_solidly.fee_reads, sync_solidly.with_fee),
     "algebra_integral": Venue(sync_algebra.read),
+    "algebra_adaptive": Venue(sync_adaptive.read, sync_adaptive.fee_reads, sync_adaptive.with_fee),
     "uniswap_v4": Venue(sync_v4.read, sync_v4.fee_reads, sync_v4.with_fee, _has_dynamic_fee, managed=True),
 }
 
