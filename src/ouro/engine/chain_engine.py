@@ -178,7 +178,7 @@ class ChainEngine:
             TransactionReader(node),
             books,
             cancel,
-            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens), self.config.wrapped_native),
             state.touched_in,
             state.is_canonical,
             self.config.finality_depth,
@@ -294,7 +294,11 @@ class ChainEngine:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
             condition = ChainCondition(
-                update.number, update.hash, freshness.value, books_problem=str(problem) if problem else ""
+                update.number,
+                update.hash,
+                freshness.value,
+                books_problem=str(problem) if problem else "",
+                wrapped_native=self.config.wrapped_native,
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
