@@ -27,6 +27,7 @@ FAMILIES = {
     "pancakeswap_v3",
     "slipstream",
     "algebra_integral",
+    "algebra_adaptive",
     "uniswap_v4",
     "solidly",
 }

@@ -141,6 +141,9 @@ class ChainConfig(_Section):
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
+    probe_tokens: Literal["off", "refuse", "admit"] = "off"
+    """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
+    those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""
     refresh_timeout_ms: PositiveInt = 250
     """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
     not read again by then sit that block out."""

@@ -62,6 +62,7 @@ _PANCAKE_V2 = VenueProfile("pancake_v2", "pancake_v2", "uniswap_v2", 2_000)
 _PANCAKE_V3 = VenueProfile("pancakeswap_v3", "pancakeswap_v3", "pancakeswap_v3", None)
 _BSCSWAP = VenueProfile("bscswap", "bscswap", "uniswap_v2", 3_000)
 _THENA = VenueProfile("thena", "solidly", "solidly", None)
+_THENA_FUSION = VenueProfile("thena_fusion", "algebra_adaptive", "algebra_adaptive", None)
 _TRADER_JOE = VenueProfile("trader_joe", "trader_joe", "uniswap_v2", 3_000)
 
 _ARBITRUM = (
@@ -99,6 +100,8 @@ _BSC = (
     PoolPlan("bscswap", ("WBNB", "USDT"), 3_000, 0.5),
     PoolPlan("thena", ("WBNB", "USDC"), 3_000, 0.6),
     PoolPlan("thena", ("USDC", "USDT"), 500, 1.0, stable=True),
+    PoolPlan("thena_fusion", ("WBNB", "USDC"), 100, 1.0, 60),
+    PoolPlan("thena_fusion", ("WBNB", "ETH"), 100, 1.0, 60),
 )
 _AVALANCHE = (
     PoolPlan("trader_joe", ("WAVAX", "USDC"), 3_000, 0.8),
@@ -143,7 +146,7 @@ COMPOSED: dict[str, ComposedProfile] = {
             block_time_s=1.0,
             native_symbol="WBNB",
             stable_symbols=("USDC", "USDT"),
-            venues=(_PANCAKE_V2, _PANCAKE_V3, _BSCSWAP, _THENA),
+            venues=(_PANCAKE_V2, _PANCAKE_V3, _BSCSWAP, _THENA, _THENA_FUSION),
             base_fee_wei=1_000_000_000,
             recording="fantom",
             lends=(("WFTM", "WBNB"), ("fUSDT", "USDT")),

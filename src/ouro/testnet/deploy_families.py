@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eth_abi.abi import encode
 
+from ouro.hashing import keccak
 from ouro.testnet.abi import call_data, create_address, creation_data
 from ouro.testnet.artifacts import load_json
 from ouro.testnet.family_contracts import family_artifact
@@ -16,13 +17,13 @@ from ouro.testnet.sender import Sender
 from ouro.types import Address
 
 _OWN = Path(__file__).parent / "artifacts_own"
-_DEPLOY_GAS = 8_000_000
-ALGEBRA_FEE_PPM = 500
-ALGEBRA_TICK_SPACING = 60
+_DEPLOY_GAS = 20_000_000
+_RELEASED_ADAPTIVE_POOL = bytes.fromhex("6ec6c9c8091d160c0aa74b2b14ba9c1717e95093bd3ac085cee99a49aab294a4")
 CONTRACTS_OF_KIND: dict[str, tuple[str, ...]] = {
     "pancakeswap_v3": ("PancakeV3Factory", "PancakeV3Pool"),
     "slipstream": ("CLFactory", "CLPool"),
     "algebra_integral": ("AlgebraFactory", "AlgebraPoolDeployer", "AlgebraVaultFactoryStub"),
+    "algebra_adaptive": ("AdaptiveAlgebraFactory", "AdaptiveAlgebraPoolDeployer", "AdaptiveAlgebraPool"),
     "uniswap_v4": ("PoolManager",),
     "solidly": ("SolidlyPool", "SolidlyPoolFactory"),
     "trader_joe": ("JoeFactory", "JoeRouter02"),
@@ -71,6 +72,19 @@ def _algebra_integral(sender: Sender, _: Address) -> dict[str, Address]:
     return {"factory": factory, "router": _purse(sender)}
 
 
+def _algebra_adaptive(sender: Sender, _: Address) -> dict[str, Address]:
+    """The factory computes pools' addresses from the hash of the released code; the package's own has another."""
+    deployer = _deploy(sender, "AdaptiveAlgebraPoolDeployer")
+    code = family_artifact("AdaptiveAlgebraFactory").bytecode
+    if code.count(_RELEASED_ADAPTIVE_POOL) != 1:
+        raise ValueError("AlgebraFactory does not hold the released pool's hash: the package has changed")
+    code = code.replace(_RELEASED_ADAPTIVE_POOL, keccak(family_artifact("AdaptiveAlgebraPool").bytecode))
+    creation = creation_data(code, ("address", "address"), (deployer, sender.account))
+    factory = sender.deploy(creation, "AdaptiveAlgebraFactory", gas=_DEPLOY_GAS)
+    sender.send(deployer, call_data("setFactory(address)", factory), what="setFactory")
+    return {"factory": factory, "router": _purse(sender)}
+
+
 def _solidly(sender: Sender, _: Address) -> dict[str, Address]:
     implementation = _deploy(sender, "SolidlyPool")
     return {"factory": _deploy(sender, "SolidlyPoolFactory", implementation), "router": _purse(sender)}
@@ -86,6 +100,7 @@ FAMILY_BUILDERS: dict[str, Callable[[Sender, Address], dict[str, Address]]] = {
     "pancakeswap_v3": _pancakeswap_v3,
     "slipstream": _slipstream,
     "algebra_integral": _algebra_integral,
+    "algebra_adaptive": _algebra_adaptive,
     "uniswap_v4": _uniswap_v4,
     "solidly": _solidly,
 }

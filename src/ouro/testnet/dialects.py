@@ -211,6 +211,14 @@ class _AlgebraIntegral(_PancakeV3):
         return call_bytes(signature, owner, owner, lower, upper, liquidity, b"")
 
 
+class _AlgebraAdaptive(_AlgebraIntegral):
+    """The generation before: fees follow volatility, the spacing is fixed."""
+
+    def create(self, sender: Sender, venue: Venue, recorded: RecordedPool, tokens: Tokens) -> None:
+        data = call_data("createPool(address,address)", *tokens)
+        sender.send(venue.factory, data, gas=40_000_000, what=f"createPool {recorded.label}")
+
+
 class _UniswapV4(Dialect):
     """Inside the manager's lock; a pool's address is its id, the venue's factory is the manager."""
 
@@ -256,6 +264,7 @@ _DIALECTS: dict[str, Dialect] = {
     "pancakeswap_v3": _PancakeV3(),
     "slipstream": _Slipstream(),
     "algebra_integral": _AlgebraIntegral(),
+    "algebra_adaptive": _AlgebraAdaptive(),
     "uniswap_v4": _UniswapV4(),
 }
 

@@ -77,6 +77,10 @@ _SHIPPED = {
         _ALGEBRA,
         "artifacts/contracts/AlgebraVaultFactoryStub.sol/AlgebraVaultFactoryStub.json",
     ),
+    **{
+        f"Adaptive{name}": ("@cryptoalgebra/core", f"artifacts/contracts/{name}.sol/{name}.json")
+        for name in ("AlgebraFactory", "AlgebraPoolDeployer", "AlgebraPool")
+    },
     "PoolManager": ("@uniswap/v4-core", "out/PoolManager.sol/PoolManager.json"),
     "JoeFactory": (_JOE, "deployments/avalanche/JoeFactory.json"),
     "JoeRouter02": (_JOE, "deployments/avalanche/JoeRouter02.json"),

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from eth_account import Account
 
-from ouro.config.model import ChainConfig, DexConfig
+from ouro.config.model import ChainConfig, DexConfig, FamilyName
 from ouro.testnet.accounts import fund_purse, fund_rivals, fund_traders
 from ouro.testnet.compositions import profile_of
 from ouro.testnet.deploy import deploy
@@ -31,6 +31,10 @@ BLOCK_GAS_LIMIT = 30_000_000
 OPERATOR_BALANCE_WEI = 100 * 10**18
 OWNER_BALANCE_WEI = 10**18
 _NODE_ACCOUNTS = 40
+_OVERSIZED_KINDS = frozenset(("algebra_adaptive",))
+"""What its package ships was built without the optimiser, beyond the usual limit of 24,576 bytes a contract."""
+
+_ROOMY_CODE_BYTES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class LocalChain:
                     }
                 )
                 for venue in deployment.venues
+                if venue.family in get_args(FamilyName)
             ),
         )
 
@@ -204,6 +209,7 @@ class Testnet:
 
 
 def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> AnvilNode:
+    kinds = {venue.kind for venue in profile.venues}
     config = NodeConfig(
         chain_id=profile.chain_id,
         block_time_s=options.block_time_s or profile.block_time_s,
@@ -212,6 +218,7 @@ def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> Anvil
         accounts=_NODE_ACCOUNTS,
         state_interval_s=options.state_interval_s,
         historical_states=options.historical_states,
+        code_size_limit=_ROOMY_CODE_BYTES if kinds & _OVERSIZED_KINDS else None,
     )
     return AnvilNode(config, work_dir, profile.name)
 
