@@ -1,9 +1,8 @@
 """Which kinds of pools the landed trades went through, per chain: the proof that each family really executes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
-from ouro.config.model import FamilyName
 from ouro.ledger.records import AttemptRecord
 from ouro.ledger.report import predicted_equals_executed
 from ouro.testnet.compositions import profile_of
@@ -16,17 +15,13 @@ Kinds = Mapping[str, Mapping[PoolId, str]]
 
 
 def kinds_of(deployments: Iterable[Deployment]) -> Kinds:
-    """What every seeded pool is that the engine is told of: its venue's contracts, and the curve or currency where
-    those make a difference."""
+    """What every seeded pool is: its venue's contracts, and the curve or currency where those make a difference."""
     found: dict[str, dict[PoolId, str]] = {}
     for deployment in deployments:
         recorded = profile_of(deployment.chain).pools
         pools = found.setdefault(deployment.chain, {})
         for pool in deployment.pools:
-            venue = deployment.venue(pool.dex)
-            kind = venue.kind
-            if venue.family not in get_args(FamilyName):
-                continue
+            kind = deployment.venue(pool.dex).kind
             if kind == "solidly":
                 kind = "solidly_stable" if recorded[pool.recorded].stable else "solidly_volatile"
             elif kind == "uniswap_v4" and NATIVE in pool.tokens:

@@ -61,6 +61,8 @@ _UNHURRIED_BLOCK_S = 2.0
 """More chains than that share the machine: they get this block time."""
 
 _COVERAGE_EVERY_S = 2.0
+_LEAST_BLOCKS = 10
+"""On each chain, however soon everything has landed: the gaps that waited for the start are no market."""
 
 _POLL_S = 0.1
 _NORMAL_SCREEN = "\x1b[?1049l\x1b[?25h"
@@ -171,12 +173,15 @@ class Demo:
         return kinds_of(chain.deployment for chain in self.testnet.chains.values())
 
     def _all_landed(self) -> bool:
-        """Whether a cycle has landed through every kind of pool."""
+        """Whether a cycle has landed through every kind of pool, and every chain has seen some blocks."""
         try:
             books = Books.open(self.ledger_url)
         except LedgerError:
             return False  # not there yet
         try:
+            activity = books.activity()
+            if any(name not in activity or activity[name].blocks < _LEAST_BLOCKS for name in self.testnet.chains):
+                return False
             return not coverage(self._kinds(), books.attempts())["kinds_without_landed"]
         except LedgerError:
             return False

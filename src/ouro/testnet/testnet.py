@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from eth_account import Account
 
-from ouro.config.model import ChainConfig, DexConfig, FamilyName
+from ouro.config.model import ChainConfig, DexConfig
 from ouro.testnet.accounts import fund_purse, fund_rivals, fund_traders
 from ouro.testnet.compositions import profile_of
 from ouro.testnet.deploy import deploy
@@ -102,7 +102,6 @@ class LocalChain:
                     }
                 )
                 for venue in deployment.venues
-                if venue.family in get_args(FamilyName)
             ),
         )
 
