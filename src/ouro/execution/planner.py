@@ -10,15 +10,11 @@ from ouro.execution.encode_dag import Guards, Places, encode_dag
 from ouro.execution.program import PoolKey
 from ouro.execution.shapes import MANAGED
 from ouro.hashing import keccak
+from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
-TRANSACTION_BASE_GAS = 21_000
-CALLDATA_GAS_PER_BYTE = 16
-EXECUTOR_OVERHEAD_GAS = 30_000
-"""Entry guards, two balance reads, the payout transfer: measured on receipts, see docs/executor.md."""
-
-GAS_LIMIT_MARGIN_PPM = 2_000_000
-"""Unused gas is not paid for; a first trade writes words that later ones find written, which costs half again."""
+GAS_LIMIT_MARGIN_PPM = 3_000_000
+"""Unused gas is not paid for; a first trade writes words that later ones find written, at four times the price."""
 
 FeeRule = Callable[[int, int], FeeBid]
 """(next base fee, priority fee) → what the transaction offers, by the chain's fee model."""
@@ -47,13 +43,7 @@ def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
 
 def expected_gas(opportunity: Opportunity) -> int:
     """Gas of the whole transaction by the families' model, before pre-flight measures it."""
-    calldata_bytes = 64 + 48 * len(opportunity.cycle.edges)
-    return (
-        TRANSACTION_BASE_GAS
-        + CALLDATA_GAS_PER_BYTE * calldata_bytes
-        + EXECUTOR_OVERHEAD_GAS
-        + opportunity.gas_units
-    )
+    return TRANSACTION_GAS + opportunity.gas_units
 
 
 def hops_of(
