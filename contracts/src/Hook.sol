@@ -46,8 +46,8 @@ contract Hook {
             books.settle();
         }
         if (act == Act.Skim && msg.sig == 0xb47b2fb1) {
-            books.take(currency, address(this), 1000);
-            kept = 1000;
+            kept = payload.length == 32 ? abi.decode(payload, (int256)) : int256(1000);
+            books.take(currency, address(this), uint256(kept));
         }
         bytes4 name = msg.sig;
         if (name == 0x575e24b4) {

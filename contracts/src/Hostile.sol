@@ -70,6 +70,17 @@ contract Hostile {
         _call(executor, abi.encodeWithSignature("joeCall(address,uint256,uint256,bytes)", claimed, 0, 0, data));
     }
 
+    // Aave: lends nothing, and calls back in the name of somebody else unless honest
+    function flashLoanSimple(address, address asset, uint256 amount, bytes calldata data, uint16) external {
+        address claimed = act == Act.Honest ? executor : address(this);
+        _call(
+            executor,
+            abi.encodeWithSignature(
+                "executeOperation(address,uint256,uint256,address,bytes)", asset, amount, 0, claimed, data
+            )
+        );
+    }
+
     // Token
     function transfer(address to, uint256 value) external returns (bool) {
         if (refuses) return false;

@@ -124,3 +124,15 @@ def test_what_a_hook_skims_is_never_the_executors_own(hooked: BigWorld) -> None:
     world.backend.send(world.executor, encode_program(Program(None, gain * 99 // 100, token, ops)), world.operator)
     assert held(world) == before
     assert gain * 99 // 100 <= world.balance(token, world.treasury) - paid < gain
+
+
+def test_a_hook_that_takes_more_than_comes_out(hooked: BigWorld) -> None:
+    """The swap costs both currencies then: nothing that a register could hold."""
+    world = hooked
+    hops, data, _ = plan_of(world, "v2")
+    configure(world, "Skim", (hops[0].amount_out_wei + 1).to_bytes(32, "big"))
+    before = held(world)
+    with pytest.raises(Reverted) as caught:
+        world.backend.send(world.executor, data, world.operator)
+    assert classify_revert(caught.value.data) == ("competitive", "Late")
+    assert held(world) == before

@@ -184,6 +184,15 @@ class TestCallbacks:
         configure(world, pool, "Honest")
         world.backend.send(world.executor, data, world.operator)
 
+    def test_lender_that_names_another_borrower(self, world: World) -> None:
+        lender = deploy_hostile(world)
+        loan = Op(Kind.LOAN_AAVE, lender, amount_wei=1, token=world.tokens["W"])
+        world.transfer(world.tokens["W"], world.executor, 1000)
+        data = program(world, loan, transfer(1, world.executor))
+        assert reason_of(world, data) == ("bug", "BadCallback")
+        configure(world, lender, "Honest")
+        world.backend.send(world.executor, data, world.operator)
+
     def test_pool_that_sends_a_program(self, world: World) -> None:
         pool = deploy_hostile(world, "Reenter", good_plan(world))
         assert reason_of(world, program(world, v3(pool)))[1] == "BadCallback"
