@@ -14,6 +14,7 @@ from ouro.search.arrays import Bool, Float64, Int32, Int64
 from ouro.search.convex.dual import DualSolution
 
 _PASSES = 200
+_ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +186,33 @@ def _spend_less(
         taken[largest], given[largest] = x, y
 
 
-def _net(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
+def _net(solution: DualSolution, taken: Float64, given: Float64, absolute: bool = False) -> Float64:
+    """What is left of each token; with ``absolute`` all that moves of it instead."""
     problem, special = solution.problem, solution.special
-    n = problem.n_tokens
+    n, sign = problem.n_tokens, 1.0 if absolute else -1.0
     net = np.zeros(n)
     net += np.bincount(problem.edge_out, given, n)
-    net -= np.bincount(problem.edge_in, taken, n)
-    np.add.at(net, special.weighted_tokens, special.weighted_flows)
+    net += sign * np.bincount(problem.edge_in, taken, n)
+    np.add.at(net, special.weighted_tokens, np.abs(special.weighted_flows) if absolute else special.weighted_flows)
     np.add.at(net, special.linear_out, special.linear_given)
-    np.add.at(net, special.linear_in, -special.linear_taken)
+    np.add.at(net, special.linear_in, sign * special.linear_taken)
     for k, curve in enumerate(special.curves):
         net[curve.token_out] += special.curve_given(k)
-        net[curve.token_in] -= special.curve_taken[k]
+        net[curve.token_in] += sign * special.curve_taken[k]
+    return net
+
+
+def _without_specks(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
+    """The net flows summed anew; trades that spend what isn't there are taken back, rounding of sums is no debt."""
+    problem = solution.problem
+    for _ in range(_PASSES):
+        net = _net(solution, taken, given)
+        moved = _net(solution, taken, given, absolute=True)
+        net[(net < 0.0) & (-net <= _ROUNDING * moved)] = 0.0
+        back = (net < 0.0)[problem.edge_in] & (taken > 0.0)
+        if not np.any(back):
+            break
+        taken[back] = given[back] = 0.0
     return net
 
 
@@ -221,6 +237,7 @@ def certify(solution: DualSolution) -> Certificate:
             break
         for token in short.tolist():
             _spend_less(token, *edges, *curves, taken, given, net)
+    net = _without_specks(solution, taken, given)
     stranded = int(np.sum(net < 0.0))
     value = 0.0 if stranded else float(problem.price @ net)
     return Certificate(solution.bound, value, taken, given, net, fixed, stranded)

@@ -5,6 +5,7 @@ ends in a few steps at rounding error. Where pieces are capped the Hessian ``4SÂ
 indefinite away from the optimum; the flows' negative part is dropped then, which leaves a sum of springs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ _NEWTON_STEPS = 60
 _ROUNDS = 6
 _PROXIMAL_ROUNDS = 40
 _MAX_RATIO = 8.0
+_PLACINGS = 6
+_SHARE = 1e-6
+_AT_STAKE = 1e-11
+_FARTHEST = 80.0
+_BISECTIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +277,53 @@ def _minimise(oracle: _Oracle, w: Float64, tolerance: float, warm: bool) -> tupl
     return w, value, gradient, steps
 
 
+def _misplaced(oracle: _Oracle, w: Float64, value: float, gradient: Float64) -> Int64:
+    """Tokens whose price is wrong by orders of magnitude though little money says so.
+
+    What nobody supplies at its price looks cheap to owe, but the trades that would spend it count in the bound;
+    what is left over of a token at its floor counts there too.
+    """
+    problem = oracle.problem
+    taken, given, worth, _ = oracle.flows(w)
+    n = problem.n_tokens
+    spent = np.bincount(problem.edge_in, taken, n)
+    brought = np.bincount(problem.edge_out, given, n)
+    at_stake = np.bincount(problem.edge_in, worth, n)
+    net = gradient / (2.0 * (1.0 + w))
+    nu = (1.0 + w) ** 2
+    owed = (net < -_SHARE * spent) & (at_stake > _AT_STAKE * value)
+    unsold = (problem.price == 0.0) & (net > _SHARE * brought) & (nu * net > _AT_STAKE * value)
+    return np.flatnonzero(owed | unsold)
+
+
+def _placed(oracle: _Oracle, w: Float64, tokens: Int64) -> Float64:
+    """Move each token's price alone to where its net flow changes sign, by bisection over orders of magnitude."""
+    oracle.recentre(w)
+    floor = oracle.problem.floor
+    w = np.maximum(floor, 0.0)
+    for token in tokens.tolist():
+        _, gradient = oracle(w)
+        up = gradient[token] < 0.0
+        near = far = 0.0  # logarithms of the root price; ``near`` is on the side of the start
+        limit = _FARTHEST if up else math.log(1.0 + floor[token])
+        step = 1.0 if up else -1.0
+        while near != limit:
+            far = min(near + step, limit) if up else max(near + step, limit)
+            w[token] = math.expm1(far)
+            if (oracle(w)[1][token] < 0.0) != up:
+                break
+            near, step = far, 2.0 * step
+        for _ in range(_BISECTIONS if near != far else 0):
+            middle = 0.5 * (near + far)
+            w[token] = math.expm1(middle)
+            if (oracle(w)[1][token] < 0.0) == up:
+                near = middle
+            else:
+                far = middle
+        w[token] = max(math.expm1(far), floor[token])
+    return w
+
+
 def solve_scaled(
     problem: Scaled, start: Float64 | None = None, tolerance: float = DEFAULT_TOLERANCE
 ) -> DualSolution:
@@ -288,6 +341,13 @@ def solve_scaled(
         for round_ in range(_PROXIMAL_ROUNDS):
             w, value, gradient, more = _minimise(oracle, w, tolerance, round_ > 0 or start is not None)
             steps += more
+            for _ in range(_PLACINGS):
+                misplaced = _misplaced(oracle, w, value, gradient)
+                if not len(misplaced):
+                    break
+                w = _placed(oracle, w, misplaced)
+                w, value, gradient, more = _newton(oracle, w, tolerance)
+                steps += more
             residual = residual_of(oracle.problem, w, value, gradient)
             if special.recentre() <= 1e-13:
                 break

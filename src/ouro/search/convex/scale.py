@@ -17,7 +17,9 @@ from ouro.search.convex.kernels import kept_links, spread_prices
 from ouro.search.convex.network import CurveEdge, LinearEdge, Network, WeightedPool
 
 MIN_ROOT = 1e-9
-"""Lowest √(ν/ν₀) of a token without a price: a surplus of it is valued at 1e-18 of its reference."""
+"""Lowest √(ν/ν₀) of a token without a price in one scaling; the next one may go as far again."""
+
+_LEAST_REFERENCE = 1e-200
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,10 @@ def with_edges(problem: Scaled, keep: Bool) -> Scaled:
 
 
 def recentred(problem: Scaled, w: Float64) -> Scaled:
-    """The same problem with the prices at ``w`` as reference, so that they become ``w = 0``."""
+    """The same problem with the prices at ``w`` as reference, so that they become ``w = 0``.
+
+    Tokens without a price may fall by the whole range again.
+    """
     s = 1.0 + w
     counts = np.diff(problem.start)
     s_in, s_out = np.repeat(s[problem.edge_in], counts), np.repeat(s[problem.edge_out], counts)
@@ -258,11 +263,13 @@ def recentred(problem: Scaled, w: Float64) -> Scaled:
     # a token at its floor stays there exactly
     held = w <= problem.floor
     price = problem.price / known
+    # a price may not leave the range of floats, however often it falls
+    lowest = np.where(problem.reference * known > _LEAST_REFERENCE, MIN_ROOT - 1.0, 0.0)
     return replace(
         problem,
         reference=problem.reference * known,
         price=np.where(held & at_price, 1.0, price),
-        floor=np.where(held, 0.0, np.where(at_price, np.sqrt(price), MIN_ROOT / s) - 1.0),
+        floor=np.where(at_price, np.where(held, 0.0, np.sqrt(price) - 1.0), lowest),
         a=a,
         b=b,
         lead=a - b,
