@@ -5,8 +5,8 @@ the first swap, mint or burn in range of a block time writes an entry to the poo
 own, ``operator``) and sets the fee that a day of entries gives, for this and all following swaps of that time. So a
 quote depends on the executing block's time: ``at`` gives the pool as the first swap of that time finds it.
 
-``fee_config`` is the operator's: changing it emits nothing at the pool, so it is ``must_refresh``. ``fee_ppm`` is what
-the pool's ``Fee`` events say.
+``fee_config`` is the operator's: changing it emits nothing at the pool, so it is ``must_refresh``. ``fee_ppm`` is
+what the pool's ``Fee`` events say.
 
 ``storage_writes`` leaves out what moves without an event or does not change amounts: fee growth, what crossings do
 to ticks, the farming contract's address, and token balances (community fees leave without an event of the pool).
