@@ -112,7 +112,7 @@ _AVALANCHE = (
     PoolPlan("uniswap_v3", ("WAVAX", "USDC"), 500, 1.0, 10),
     PoolPlan("uniswap_v3", ("WAVAX", "USDT"), 3_000, 1.0, 60),
     PoolPlan("uniswap_v4", ("WAVAX", "USDC"), 500, 1.0, 10, native=True),
-    PoolPlan("uniswap_v4", ("WAVAX", "USDT"), 3_000, 1.0, 60),
+    PoolPlan("uniswap_v4", ("WAVAX", "USDT"), 500, 1.0, 10),
 )
 
 COMPOSED: dict[str, ComposedProfile] = {
