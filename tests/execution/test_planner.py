@@ -11,6 +11,7 @@ from ouro.chain.fees import FeeModel
 from ouro.config.model import BidConfig
 from ouro.execution.encode import EncodeError, decode_program
 from ouro.execution.planner import (
+    FIRST_WRITES_GAS,
     expected_gas,
     plan_id_of,
     plan_of,
@@ -109,7 +110,7 @@ def test_gas_is_that_of_the_transaction_and_of_its_swaps() -> None:
     assert expected_gas(two) == TRANSACTION_GAS + 100_000
     made = plan_of(two, chain_config(), plan_context(), "public")
     assert made.expected_gas == expected_gas(two)
-    assert made.gas_limit == 3 * made.expected_gas
+    assert made.gas_limit == 2 * made.expected_gas + 2 * FIRST_WRITES_GAS
     assert len(made.calldata) <= 64 + 2 * 48
 
 

@@ -13,8 +13,8 @@ from ouro.hashing import keccak
 from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
-GAS_LIMIT_MARGIN_PPM = 3_000_000
-"""Unused gas is not paid for; a first trade writes words that later ones find written, at four times the price."""
+GAS_LIMIT_MARGIN_PPM = 2_000_000
+"""Unused gas is not paid for."""
 
 FIRST_WRITES_GAS = 40_000
 """Allowed per hop on top: the estimates are of pools whose words have all been written before, and a first trade
