@@ -19,13 +19,13 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo test chaos families lint types differential contracts bench gas contract-checks \
-    contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-checks contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
 	make setup         install everything into this directory (.venv, node_modules, .cache)
 	make demo          set up, then trade on two local chains          (ARGS="--blocks 60 --json" …)
+	make demo-all      six chains, until a cycle has landed through every kind of pool; fetches further contracts once
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
 	make chaos         the long tests: many kills at random points
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
@@ -94,6 +94,9 @@ _contracts: _python
 
 demo: setup
 	@exec .venv/bin/ouro demo $(ARGS)
+
+demo-all: setup
+	@exec .venv/bin/ouro demo --chains all $(ARGS)
 
 test: setup
 	@exec $(PY) -m pytest -n 2 -m "not long" $(ARGS)

@@ -2,13 +2,15 @@
 
 import csv
 import gzip
+import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ouro.market.journal import Head
 from ouro.market.market import Market
@@ -17,7 +19,7 @@ from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_math import sqrt_ratio_at_tick
 from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import TickTable
-from ouro.search.finder import Finder
+from ouro.search.finder import Candidate, Candidates, Finder
 from ouro.strategies.exact import ExactHop, finish
 from ouro.types import Address
 
@@ -93,31 +95,69 @@ def most_connected(states: Sequence[Any], count: int) -> list[Address]:
 
 @dataclass(frozen=True, slots=True)
 class GreedyResult:
-    """Exact profit of the sequence of single cycles, how many, and the first one's."""
+    """Exact profit of the sequence of single cycles, how many, the first one's; ``finished``: no limit ended it."""
 
     profit_wei: int
     cycles: int
     best_wei: int
+    finished: bool
+
+
+class _Queue:
+    """Candidates of many evaluations, best first; those whose pools have moved since are passed over.
+
+    Kept as the columns they come in: an object is made only of what is taken.
+    """
+
+    def __init__(self, edge_pool: npt.NDArray[np.int32], n_pools: int) -> None:
+        self._edge_pool = edge_pool
+        self._moved = np.zeros(n_pools, dtype=np.int64)
+        self._parts: list[Candidates] = []
+        self._heap: list[tuple[float, int, int]] = []
+
+    def add(self, candidates: Candidates) -> None:
+        """Take in what was found after the last ``move``."""
+        if len(candidates):
+            heapq.heappush(self._heap, (-float(candidates.values[0]), len(self._parts), 0))
+        self._parts.append(candidates)
+
+    def move(self, pools: Sequence[int]) -> None:
+        """What goes through ``pools`` no longer counts."""
+        self._moved[list(pools)] = len(self._parts)
+
+    def pop(self) -> Candidate | None:
+        """The best that still counts."""
+        while self._heap:
+            _, part, at = heapq.heappop(self._heap)
+            candidates = self._parts[part]
+            if at + 1 < len(candidates):
+                heapq.heappush(self._heap, (-float(candidates.values[at + 1]), part, at + 1))
+            pools = self._edge_pool[candidates.edges[at, : candidates.hops[at]]]
+            if (self._moved[pools] <= part).all():
+                return candidates[at]
+        return None
 
 
 def greedy_cycles(
-    market: Market, start_token: Address, max_hops: int, stop_below: float, max_cycles: int = 3_000
+    market: Market,
+    start_token: Address,
+    max_hops: int,
+    stop_below: float,
+    max_cycles: int = 3_000,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> GreedyResult:
     """Take the best cycle with exact sizing, move the pools, look again, until a gain is below ``stop_below``."""
     arrays = market.arrays
     states = dict(market.states)
     finder = Finder(arrays, [arrays.token_index[start_token]], max_hops)
-    known = {candidate.cycle_id: candidate for candidate in finder.evaluate_all()}
-    by_pool: dict[int, set[int]] = {}
-    for candidate in known.values():
-        for pool in arrays.edge_pool[list(candidate.edges)].tolist():
-            by_pool.setdefault(pool, set()).add(candidate.cycle_id)
+    queue = _Queue(arrays.edge_pool, len(market.addresses))
+    queue.add(finder.evaluate_all(stop_below))
     total, count, best = 0, 0, 0
     context = market.context
-    while known and count < max_cycles:
-        candidate = max(known.values(), key=lambda candidate: (candidate.value, -candidate.cycle_id))
-        if candidate.value < stop_below:
-            break
+    while count < max_cycles:
+        candidate = queue.pop()
+        if candidate is None:
+            return GreedyResult(total, count, best, True)
         pools = arrays.edge_pool[list(candidate.edges)].tolist()
         addresses = [market.addresses[pool] for pool in pools]
         directions = [(int(arrays.edge_i[e]), int(arrays.edge_j[e])) for e in candidate.edges]
@@ -127,20 +167,15 @@ def greedy_cycles(
         ]
         exact = finish(hops, candidate.amount_in, context, expected_profit=candidate.profit)
         if exact is None or exact.profit_wei < stop_below:
-            known.pop(candidate.cycle_id)
             continue
         total, count = total + exact.profit_wei, count + 1
         best = max(best, exact.profit_wei)
+        progress(f"cycle {count}, {total / 1e18:.6g}")
         for pool, hop, amount in zip(pools, hops, exact.amounts_wei, strict=False):
             quote = hop.family.quote_in(hop.state, hop.i, hop.j, amount, context)
             states[market.addresses[pool]] = quote.next_state
             pairs = [(int(arrays.edge_i[e]), int(arrays.edge_j[e])) for e in arrays.edges_of(pool)]
             arrays.update(pool, [hop.family.segments(quote.next_state, i, j, context) for i, j in pairs])
-        for pool in pools:
-            for cycle_id in by_pool.pop(pool, set()):
-                known.pop(cycle_id, None)
-        for candidate in finder.evaluate(np.array(pools, dtype=np.int32)):
-            known[candidate.cycle_id] = candidate
-            for pool in arrays.edge_pool[list(candidate.edges)].tolist():
-                by_pool.setdefault(pool, set()).add(candidate.cycle_id)
-    return GreedyResult(total, count, best)
+        queue.move(pools)
+        queue.add(finder.evaluate(np.array(pools, dtype=np.int32), stop_below))
+    return GreedyResult(total, count, best, False)

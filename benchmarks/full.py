@@ -1,14 +1,13 @@
 """Every figure of the search in one run; ``quick`` is the short form that CI runs: it asserts results, never
 times."""
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import network, sizing
+from benchmarks import convex, sizing
 from benchmarks.graphs import (
     busiest_tokens,
     complete_market,
@@ -19,13 +18,13 @@ from benchmarks.graphs import (
     registry_market,
 )
 from benchmarks.quick import methods_agree
-from benchmarks.record import Record
+from benchmarks.record import Record, loads
 from benchmarks.search import move
 from ouro.search.arrays import StaticArrays
-from ouro.search.cache import warm
 from ouro.search.cycles import CycleIndex, count_cycles, enumerate_rows
 from ouro.search.finder import Finder, Method
 from ouro.search.graph import build_graph
+from ouro.strategies.warm import warm
 
 TOUCHED = 25
 _COUNTED = 20_000_000
@@ -80,7 +79,7 @@ def stream(
             found.append(len(candidates))
     arrays.segs[:] = saved
     size = f"{'over ' if cycles > _COUNTED else ''}{min(cycles, _COUNTED):,} cycles"
-    note = f"{size}, {np.median(found):.0f} found a block, processor p99 {np.percentile(cpus, 99):.2f}"
+    note = f"{size}, {np.median(found):.0f} found a block"
     return record.add(name, walls, cpus, "ms", target, best_known, note).cpu
 
 
@@ -101,7 +100,7 @@ def main(quick: bool = False, output: Path | None = None) -> None:
     """Run everything; prints the table and writes JSON to ``output``."""
     record = Record()
     warm()
-    sys.stdout.write(f"{machine()}, load {os.getloadavg()[0]:.1f}\n")
+    sys.stdout.write(f"{machine()}, {loads()}\n")
     record.head()
     methods_agree()
     folder = data_folder()
@@ -133,12 +132,10 @@ def main(quick: bool = False, output: Path | None = None) -> None:
             "p99 <= 20 ms",
         )
     enumeration(record)
-    sizing.two_pairs(record, 200 if quick else 1_000)
-    network.dual_times(record, quick)
-    network.fixed_cost(record, quick)
-    if folder is not None and not quick:
-        network.joint(record, folder)
-        network.greedy(record, folder)
+    sizing.sizes(record, 100 if quick else 1_000)
+    parts = ("golden", "dual", "fixed") if folder is None or quick else tuple(convex.PARTS)
+    for part in parts:
+        convex.PARTS[part](record, folder or Path(), quick)
     scaling(record, SIZES[:2] if quick else SIZES, blocks)
     if output is not None:
         record.save(output, machine())

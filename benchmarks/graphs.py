@@ -46,8 +46,9 @@ def random_market(n_tokens: int, n_pools: int, seed: int, noise: float = 0.001) 
     drawn = rng.choice(n_tokens, (3 * n_pools + 100, 2), p=popularity)
     drawn = drawn[drawn[:, 0] != drawn[:, 1]][:n_pools]
     for a, b in drawn.tolist():
-        depth = rng.lognormal(12, 2)
-        pools.append(constant_product(a, b, depth / price[a], depth / price[b] * rng.lognormal(0, noise), FEE))
+        depth = float(rng.lognormal(12, 2))
+        reserve_b = depth / float(price[b]) * float(rng.lognormal(0, noise))
+        pools.append(constant_product(a, b, depth / float(price[a]), reserve_b, FEE))
     return build_arrays(pools)
 
 

@@ -6,10 +6,10 @@ import time
 import numpy as np
 
 from benchmarks.graphs import busiest_tokens, complete_market, machine, random_market
-from ouro.search.cache import warm
 from ouro.search.cycles import CycleIndex
 from ouro.search.finder import Finder, Method
 from ouro.search.sizing import path_output
+from ouro.strategies.warm import warm
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ from benchmarks.graphs import (
     registry_market,
 )
 from ouro.search.arrays import PoolPieces, StaticArrays, build_arrays, constant_product
-from ouro.search.cache import warm
 from ouro.search.cycles import CycleBudgetError, CycleIndex, count_cycles
 from ouro.search.finder import Finder, Method
 from ouro.search.graph import build_graph
 from ouro.search.sizing import scratch, size_cycles
+from ouro.strategies.warm import warm
 
 
 def say(label: str, figure: str) -> None:

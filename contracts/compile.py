@@ -27,6 +27,9 @@ OPTIMIZER_RUNS = 1_000_000
 CONTRACTS: dict[str, tuple[str, Path]] = {
     "OuroExecutor.sol": ("OuroExecutor", ROOT / "src/ouro/execution/artifacts/OuroExecutor.json"),
     "TestToken.sol": ("TestToken", ROOT / "src/ouro/testnet/artifacts_own/TestToken.json"),
+    "MarketRouter.sol": ("MarketRouter", ROOT / "src/ouro/testnet/artifacts_own/MarketRouter.json"),
+    "PancakeDeployer.sol": ("PancakeDeployer", ROOT / "src/ouro/testnet/artifacts_own/PancakeDeployer.json"),
+    "SlipstreamStub.sol": ("SlipstreamStub", ROOT / "src/ouro/testnet/artifacts_own/SlipstreamStub.json"),
     "Create3Factory.sol": ("Create3Factory", ROOT / "src/ouro/execution/artifacts/Create3Factory.json"),
     "OuroExecutorStorage.sol": (
         "OuroExecutorStorage",

@@ -32,7 +32,7 @@ def find_program(pattern: str) -> Path | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels once, before the workers that would each do it."""
     if not hasattr(config, "workerinput"):
-        from ouro.search.cache import warm
+        from ouro.strategies.warm import warm
 
         warm()
 

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-KERNEL_PACKAGES = ("search", "protocols/kernels")
+KERNEL_PACKAGES = ("search", "protocols/kernels", "strategies/kernels")
 _STALE_SECONDS = 14 * 86_400
 
 

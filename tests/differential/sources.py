@@ -16,9 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ouro.testnet.artifacts import Artifact, ArtifactError, Package, cache_dir, normalise
-from ouro.testnet.artifacts import _check_integrity as check_integrity
-from ouro.testnet.artifacts import _npm_pack as npm_pack
+from ouro.testnet.artifacts import (
+    Artifact,
+    ArtifactError,
+    Package,
+    cache_dir,
+    check_integrity,
+    normalise,
+    npm_pack,
+)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -42,9 +42,9 @@ class DemoCommand:
         self._stdout.close()
         self._stderr.close()
 
-    def wait(self) -> int:
+    def wait(self, patience_s: float = PATIENCE_S) -> int:
         """The exit code."""
-        return wait_all(self)[0]
+        return wait_all(self, patience_s=patience_s)[0]
 
     def wait_until_told(self, text: str) -> None:
         """Until stderr holds ``text``."""
@@ -86,9 +86,9 @@ class DemoCommand:
         return alive
 
 
-def wait_all(*demos: DemoCommand) -> list[int]:
+def wait_all(*demos: DemoCommand, patience_s: float = PATIENCE_S) -> list[int]:
     """Exit codes of all; collects their descendants meanwhile."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while any(demo.process.poll() is None for demo in demos):
         for demo in demos:
             demo.family |= descendants(demo.process.pid)

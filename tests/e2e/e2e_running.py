@@ -218,8 +218,8 @@ def _number(block: dict[str, Any]) -> int:
 def assert_sound(figures: dict[str, Any], *, success: bool = True, alone: bool = True) -> None:
     """What the figures of every run must satisfy among themselves.
 
-    Only when it is ``alone`` must every landed trade have found the state that it was made for: behind a rival, or
-    on paper behind the block's own transactions, it may land on another one within its floor.
+    Only when it is ``alone`` must every landed trade have found the state that it was made for: behind a rival or a
+    reorg, or on paper behind the block's own transactions, it may land on another one within its floor.
     """
     assert figures["max_abs_reconciliation_difference_wei"] == 0
     for name, chain in figures["chains"].items():

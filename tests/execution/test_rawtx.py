@@ -1,6 +1,7 @@
 """What our own signed bytes offered."""
 
 from contextlib import suppress
+from typing import Any, cast
 
 import coincurve
 import pytest
@@ -50,6 +51,10 @@ def test_other_bytes_are_refused_or_read_never_a_crash(raw: bytes) -> None:
         fee_of(raw)
 
 
+def encoded(fields: list[Any]) -> bytes:
+    return cast("bytes", rlp.encode(fields))
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -57,10 +62,10 @@ def test_other_bytes_are_refused_or_read_never_a_crash(raw: bytes) -> None:
         b"\x02",
         b"\x02\xc0",
         b"\xc0",
-        b"\x01" + rlp.encode([b"\x01"] * 11),
-        b"\x02" + rlp.encode([b"\x01", b"\x02", [], [], b"\x05"]),
-        rlp.encode([b"\x01", []]),
-        (b"\x02" + rlp.encode([b"\x01"] * 12))[:-1],
+        b"\x01" + encoded([b"\x01"] * 11),
+        b"\x02" + encoded([b"\x01", b"\x02", [], [], b"\x05"]),
+        encoded([b"\x01", []]),
+        (b"\x02" + encoded([b"\x01"] * 12))[:-1],
     ],
 )
 def test_what_is_no_transaction_of_ours_is_named_as_such(raw: bytes) -> None:

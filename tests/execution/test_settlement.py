@@ -36,6 +36,7 @@ from ouro.execution.settlement import (
     token_transfers,
 )
 from ouro.execution.swaplogs import V2_SWAP_TOPIC, V3_SWAP_TOPIC
+from ouro.hashing import topic
 from ouro.ledger.entries import balance_entries
 from ouro.types import AttemptKind, Log, OutcomeKind, Plan
 
@@ -228,3 +229,26 @@ def test_a_trade_whose_state_was_reorganised_away_is_lost_not_a_bug() -> None:
     outcome = outcome_of(attempt(PLAN), PLAN, FakeReceipt(status=0), OURS, {}, orphaned=True)
     assert outcome.kind is OutcomeKind.LOST
     assert "reorganised" in outcome.reason
+
+
+@pytest.mark.parametrize("told_twice", [False, True])
+def test_wrapping_and_unwrapping_are_booked_once(told_twice: bool) -> None:
+    nobody = "0x" + "00" * 20
+    ours = replace(OURS, wrapped_native=WETH)
+
+    def wrapping(signature: str, account: str, amount: int) -> Log:
+        return log(WETH, (topic(signature), words(int(account, 16))), words(amount))
+
+    logs = [
+        wrapping("Withdrawal(address,uint256)", EXECUTOR, 10**18),
+        *([transfer(WETH, EXECUTOR, nobody, 10**18)] if told_twice else []),
+        *([transfer(WETH, nobody, EXECUTOR, 10**18 + GAIN)] if told_twice else []),
+        wrapping("Deposit(address,uint256)", EXECUTOR, 10**18 + GAIN),
+        wrapping("Deposit(address,uint256)", STRANGER, 5),
+        transfer(WETH, EXECUTOR, OWNER, GAIN),
+    ]
+    moved = token_transfers(logs, ours)
+    assert len(moved) == 3
+    assert realised_profit(WETH, moved, OWNED) == GAIN
+    # Another token's events of the same names mean nothing.
+    assert len(token_transfers(logs, replace(ours, wrapped_native=DAI))) == (3 if told_twice else 1)

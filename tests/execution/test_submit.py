@@ -34,6 +34,7 @@ from ouro.risk.limits import ChainCondition
 from ouro.signer.client import SignerClient
 from ouro.signer.keys import write_keystore
 from ouro.signer.messages import SignRequest
+from ouro.signer.unixsocket import listen
 from ouro.testnet.node import AnvilNode, NodeConfig
 from ouro.types import Attempt, AttemptKind, FeeBid, Mode, Plan
 
@@ -59,7 +60,7 @@ class Shared:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("a signer")
-    operators = write_keystore(folder / "keys.json", [bytes([n] * 32) for n in range(1, 14)], PASSWORD, scrypt_n=2)
+    operators = write_keystore(folder / "keys.json", [bytes([n] * 32) for n in range(1, 25)], PASSWORD, scrypt_n=2)
     with AnvilNode(NodeConfig(chain_id=CHAIN_ID), folder / "node") as node:
         # A block time that no load on this machine exceeds: what is too late is withheld.
         chain = example_config(endpoints=(node.ws_url,), operators=operators, block_time_ms=600_000)
@@ -297,14 +298,27 @@ async def test_a_nonce_that_the_signer_used_is_burnt_and_cleared_by_outbidding(b
     assert (await bench.receipt(cancel))["status"] == "0x1"
 
 
-async def test_no_answer_from_the_signer_burns_the_nonce(bench: Bench, tmp_path: Path) -> None:
+async def test_a_signer_that_was_never_reached_leaves_the_nonce_free(bench: Bench, tmp_path: Path) -> None:
     away = SignerClient(tmp_path / "nobody.sock", timeout_ms=200)
     submitter = Submitter("ethereum", bench.shared.chain, away, bench.books, bench.lane)
+    done = await bench.submit(bench.approve(), submitter=submitter)
+    assert isinstance(done, NotSent)
+    assert (done.refused.reason, done.nonce_burnt) == ("signer_not_reached", False)
+    assert bench.ledger.books.attempts() == []
+
+
+async def test_no_answer_from_the_signer_burns_the_nonce(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "private" / "silent.sock"
+    listener = listen(path)
+    submitter = Submitter(
+        "ethereum", bench.shared.chain, SignerClient(path, timeout_ms=200), bench.books, bench.lane
+    )
     done = await bench.submit(bench.approve(), submitter=submitter)
     assert isinstance(done, NotSent)
     assert (done.refused.reason, done.nonce_burnt) == ("signer_unavailable", True)
     assert await submitter.clear_nonce(bench.lease(), 10, FeeBid(GWEI, GWEI, legacy=False)) is None
     assert bench.ledger.books.attempts() == []
+    listener.close()
 
 
 async def test_a_cancel_takes_the_place_of_a_stuck_transaction(bench: Bench) -> None:

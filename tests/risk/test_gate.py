@@ -402,3 +402,14 @@ def test_gas_of_failed_trades_is_bounded_whatever_the_day_earned(tmp_path: Path)
     assert reason(gate.check(make_plan("one more", amount=2 * 10**18), HEAD)) == "max_wasted_gas"
     clock.now_ms += 3_600_000
     assert isinstance(gate.check(make_plan("an hour later", amount=4 * 10**18), HEAD), Approved)
+
+
+def test_the_native_coin_is_its_wrapped_form_where_the_chain_is_told_so(tmp_path: Path) -> None:
+    native = "0x" + "00" * 20
+    first, second = make_plan().hops
+    plan = make_plan(hops=(replace(first, token_in=native), replace(second, token_out=native)))
+    assert reason(make_gate(tmp_path).check(plan, HEAD)) == "bad_plan"
+    told = replace(HEAD, wrapped_native=WETH)
+    assert isinstance(make_gate(tmp_path).check(plan, told), Approved)
+    other = make_plan(hops=(replace(first, token_in=DAI, token_out=native), second))
+    assert reason(make_gate(tmp_path).check(other, told)) == "bad_plan"

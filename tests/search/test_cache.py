@@ -1,6 +1,7 @@
 """Where kernels are kept."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from ouro import kernel_cache
 from ouro.search import cache
+from ouro.strategies.warm import warm
 
 
 def test_numba_uses_a_folder_named_by_the_kernels() -> None:
@@ -22,15 +24,15 @@ def test_numba_uses_a_folder_named_by_the_kernels() -> None:
 def test_folder_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.kernel_fingerprint()
     for package in kernel_cache.KERNEL_PACKAGES:
-        (tmp_path / package).mkdir(parents=True)
-        for path in (kernel_cache._PACKAGE / package).glob("*.py"):
-            (tmp_path / package / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(kernel_cache._PACKAGE / package, tmp_path / package)
     monkeypatch.setattr(kernel_cache, "_PACKAGE", tmp_path)
     assert cache.kernel_fingerprint() == before
     for package in kernel_cache.KERNEL_PACKAGES:
-        (tmp_path / package / "new.py").write_text("changed")
-        assert cache.kernel_fingerprint() != before
-        before = cache.kernel_fingerprint()
+        for name in ("new.py", "deeper/new.py"):
+            (tmp_path / package / name).parent.mkdir(exist_ok=True)
+            (tmp_path / package / name).write_text("changed")
+            assert cache.kernel_fingerprint() != before
+            before = cache.kernel_fingerprint()
 
 
 def test_configured_folder_with_blanks_and_an_early_numba(tmp_path: Path) -> None:
@@ -52,4 +54,4 @@ def test_an_unwritable_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_warm_runs_every_kernel() -> None:
-    assert cache.warm() >= 0.0
+    assert warm() >= 0.0

@@ -11,8 +11,10 @@ LOCKS = (
     "contracts.lock",
     "requirements.lock",
     "requirements-dev.lock",
+    "requirements-audit.lock",
     "requirements-build.lock",
     "requirements-bootstrap.lock",
+    "requirements-audit.lock",
 )
 
 

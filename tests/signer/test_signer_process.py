@@ -14,7 +14,7 @@ import pytest
 from eth_account import Account
 
 from ouro.signer import messages
-from ouro.signer.client import SignerClient, SignerRefused, SignerUnavailable
+from ouro.signer.client import SignerClient, SignerNotReached, SignerRefused, SignerUnavailable
 from ouro.signer.main import request_log_path
 from ouro.signer.messages import SignRequest
 from ouro.signer.unixsocket import SocketError, listen, reachable
@@ -248,10 +248,33 @@ async def test_silent_signer_times_out_and_a_late_answer_is_dropped(tmp_path: Pa
     path = tmp_path / "private" / ("long" * 40) / "s.sock"
     listener = listen(path)
     client = SignerClient(path, timeout_ms=100)
-    with pytest.raises(SignerUnavailable, match="no answer within"):
+    with pytest.raises(SignerUnavailable, match="no answer within") as caught:
         await client.ping()
+    assert not isinstance(caught.value, SignerNotReached)
     assert client._streams is None
     listener.close()
-    with pytest.raises(SignerUnavailable, match="is `ouro signer` running"):
+    with pytest.raises(SignerNotReached, match="is `ouro signer` running"):
         await client.ping()
     assert isinstance(listener, socket.socket)
+
+
+async def test_who_waits_in_vain_for_a_turn_was_not_handed_over(signer: SignerProcess) -> None:
+    client = SignerClient(signer.config.signer.socket, timeout_ms=100)
+    async with client._lock:  # what another request holds behind a signer that hangs
+        with pytest.raises(SignerNotReached):
+            await client.ping()
+
+
+async def test_a_request_that_a_dying_signer_may_have_read_counts_as_handed_over(tmp_path: Path) -> None:
+    path = tmp_path / "private" / "s.sock"
+    path.parent.mkdir(mode=0o700)
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_unix_server(hang_up, path)
+    with pytest.raises(SignerUnavailable) as caught:
+        await SignerClient(path, timeout_ms=5_000).ping()
+    assert not isinstance(caught.value, SignerNotReached)
+    server.close()

@@ -12,6 +12,7 @@ import pytest
 from ouro.protocols.uniswap_v2 import UniswapV2State
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_math import sqrt_ratio_at_tick
+from ouro.protocols.v3_state import UniswapV3State
 from ouro.strategies.scan import FAMILIES, Scan, ScanCycle
 from ouro.strategies.snapshot import Snapshot, SnapshotError, read_snapshot
 from ouro.types import BlockContext
@@ -38,14 +39,17 @@ def small_market(seed: int, n_tokens: int = 5, n_pools: int = 9) -> list[Uniswap
     states = []
     for number in range(n_pools):
         a, b = sorted(int(t) for t in rng.choice(n_tokens, 2, replace=False))
-        reserves = [int(v) for v in rng.integers(200, 900, 2)]
-        states.append(UniswapV2State(address(100 + number), (address(a), address(b)), *reserves, 3000))
+        reserve0, reserve1 = (int(v) for v in rng.integers(200, 900, 2))
+        states.append(UniswapV2State(address(100 + number), (address(a), address(b)), reserve0, reserve1, 3000))
     return states
 
 
-def every_cycle(states: list[UniswapV2State], start: str, max_hops: int) -> dict[tuple[tuple[str, ...], ...], int]:
+Key = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def every_cycle(states: list[UniswapV2State], start: str, max_hops: int) -> dict[Key, int]:
     """Best profit of every simple cycle over every input: nothing clever."""
-    best: dict[tuple[tuple[str, ...], ...], int] = {}
+    best: dict[Key, int] = {}
     for n_hops in range(2, max_hops + 1):
         for pools in itertools.permutations(states, n_hops):
             token, tokens, ways = start, [start], []
@@ -181,6 +185,7 @@ def test_v3_rows_stay_inside_their_bucket(tmp_path: Path) -> None:
     snapshot = read_snapshot(write(tmp_path / "s.csv", rows))
     assert snapshot.bucket_only == {address(20)}
     state = snapshot.states[0]
+    assert isinstance(state, UniswapV3State)
     (best,) = Scan(snapshot, [address(10)]).run()
     assert best.bucket_only == (address(20),)
     assert exact(best, {s.address: s for s in snapshot.states}) == best.amount_out_wei

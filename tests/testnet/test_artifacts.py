@@ -54,7 +54,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tarball: Path) -> None:
         copy.write_bytes(tarball.read_bytes())
         return copy
 
-    monkeypatch.setattr(artifacts, "_npm_pack", pack)
+    monkeypatch.setattr(artifacts, "npm_pack", pack)
 
 
 def test_every_locked_contract_has_code() -> None:

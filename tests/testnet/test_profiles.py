@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ouro.testnet import profiles
 from ouro.testnet.deployment import Pool
 from ouro.testnet.order_flow import recorded_reserves, usd_per_unit
+from ouro.testnet.positions import plan_positions
 from ouro.testnet.profiles import PROFILES, ChainProfile
-from ouro.testnet.seed import plan_positions
 from ouro.testnet.tickmath import (
     MAX_TICK,
     MIN_TICK,

@@ -80,6 +80,7 @@ def register(app: typer.Typer) -> None:
         import asyncio
         import logging
 
+        from ouro.chain.errors import ChainError
         from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
 
@@ -87,13 +88,22 @@ def register(app: typer.Typer) -> None:
         _check_chain(config, chain)
         names = [chain] if chain else list(load_config(config).chains)
         results: dict[str, Reconciliation] = {}
+        problems: dict[str, str] = {}
         for name in names:
-            results[name] = asyncio.run(_reconcile(config, name))
+            try:
+                results[name] = asyncio.run(_reconcile(config, name))
+            except ChainError as error:
+                if len(names) == 1:
+                    raise
+                problems[name] = str(error)  # the other chains are asked all the same
+                typer.echo(f"{name}: not compared: {error}", err=True)
+                continue
             if not as_json:
                 _tell(name, results[name])
         if as_json:
-            typer.echo(_as_json(results))
-        raise typer.Exit(_DIFFERENT if any(result.differences for result in results.values()) else 0)
+            typer.echo(_as_json(results, problems))
+        bad = problems or any(result.differences for result in results.values())
+        raise typer.Exit(_DIFFERENT if bad else 0)
 
 
 async def _reconcile(config_path: Path, name: str) -> "Reconciliation":
@@ -124,7 +134,7 @@ def _tell(name: str, result: "Reconciliation") -> None:
     )
 
 
-def _as_json(results: "dict[str, Reconciliation]") -> str:
+def _as_json(results: "dict[str, Reconciliation]", problems: dict[str, str]) -> str:
     import json
 
     chains = {
@@ -136,7 +146,7 @@ def _as_json(results: "dict[str, Reconciliation]") -> str:
         }
         for name, result in results.items()
     }
-    return json.dumps({"chains": chains})
+    return json.dumps({"chains": {**chains, **{name: {"problem": text} for name, text in problems.items()}}})
 
 
 def _known(runs: "Sequence[SessionInfo]") -> str:

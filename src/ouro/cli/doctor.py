@@ -28,14 +28,21 @@ def register(app: typer.Typer) -> None:
         import logging
         from dataclasses import asdict
 
+        from ouro.chain.errors import ChainError
         from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
+        from ouro.market.errors import MarketError, SyncError
 
         configure_logs(logging.ERROR)
         loaded = load_config(config)
         findings: dict[str, _Finding] = {}
         for name, chain in loaded.chains.items():
-            findings[name] = asyncio.run(_examine(name, chain, blocks, loaded.mode))
+            try:
+                findings[name] = asyncio.run(_examine(name, chain, blocks, loaded.mode))
+            except (ChainError, MarketError, SyncError) as error:
+                if len(loaded.chains) == 1:
+                    raise
+                findings[name] = _Finding(0, 0, [], {}, str(error))  # the other chains are examined all the same
             if not as_json:
                 _tell(name, findings[name])
         if as_json:

@@ -35,6 +35,7 @@ from ouro.ledger.ledger import Ledger
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
+from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
 from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
@@ -177,7 +178,7 @@ class ChainEngine:
             TransactionReader(node),
             books,
             cancel,
-            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens)),
+            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens), self.config.wrapped_native),
             state.touched_in,
             state.is_canonical,
             self.config.finality_depth,
@@ -219,6 +220,7 @@ class ChainEngine:
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
         upkeep = Upkeep(state, node, self._shared.config.data_dir)
+        upkeep.tokens.tend()
         try:
             async for event in feed:
                 match event:
@@ -238,6 +240,7 @@ class ChainEngine:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
+            await upkeep.tokens.close()
 
     async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
         try:
@@ -291,7 +294,11 @@ class ChainEngine:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
             condition = ChainCondition(
-                update.number, update.hash, freshness.value, books_problem=str(problem) if problem else ""
+                update.number,
+                update.hash,
+                freshness.value,
+                books_problem=str(problem) if problem else "",
+                wrapped_native=self.config.wrapped_native,
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
@@ -407,7 +414,7 @@ def _route(plan: Plan, state: ChainState) -> str:
 
 def _token_name(token: Address, state: ChainState) -> str:
     """The wrapped native coin by the configuration, for its own name may be that of another chain's (WETH9)."""
-    if token == state.config.wrapped_native:
+    if token in (state.config.wrapped_native, NATIVE):
         return _NATIVE
     symbol = state.market.tokens[token].symbol if token in state.market.tokens else ""
     return symbol if symbol and symbol.casefold() != _NATIVE else token[:8]

@@ -22,8 +22,8 @@ from ouro.engine.status import ChainStatus
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
 from ouro.risk.gate import RiskGate
-from ouro.search.cache import warm
 from ouro.signer.client import SignerClient
+from ouro.strategies.warm import warm
 from ouro.types import Mode
 
 log = structlog.get_logger(__name__)

@@ -20,6 +20,10 @@ EXECUTOR_OVERHEAD_GAS = 30_000
 GAS_LIMIT_MARGIN_PPM = 2_000_000
 """Unused gas is not paid for; a first trade writes words that later ones find written, which costs half again."""
 
+FIRST_WRITES_GAS = 40_000
+"""Allowed per hop on top: the estimates are of pools whose words have all been written before, and a first trade
+through one writes up to two words of fees and an oracle entry."""
+
 FeeRule = Callable[[int, int], FeeBid]
 """(next base fee, priority fee) → what the transaction offers, by the chain's fee model."""
 
@@ -139,7 +143,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         gross_profit_wei=opportunity.gross_profit_wei,
         min_profit_wei=floor,
         value_native_wei=value,
-        gas_limit=gas * GAS_LIMIT_MARGIN_PPM // 1_000_000,
+        gas_limit=gas * GAS_LIMIT_MARGIN_PPM // 1_000_000 + FIRST_WRITES_GAS * len(hops),
         expected_gas=gas,
         fee=fee,
         expected_net_native_wei=value - cost_native,

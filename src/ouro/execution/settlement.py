@@ -19,6 +19,9 @@ from ouro.types import (
 )
 
 TRANSFER_TOPIC = topic("Transfer(address,address,uint256)")
+WRAPPED_TOPIC = topic("Deposit(address,uint256)")
+UNWRAPPED_TOPIC = topic("Withdrawal(address,uint256)")
+_NOBODY = "0x" + "00" * 20
 
 
 class ReceiptView(Protocol):
@@ -45,11 +48,13 @@ class Ours:
     """Whose movements count: our ``accounts``, and the ``tokens`` that the configuration trusts to report them.
 
     Any contract on the way of a trade may log any transfer it likes, so no other token is believed. A unit of one
-    that does stay with us shows as a difference from its opening balance.
+    that does stay with us shows as a difference from its opening balance. ``wrapped_native`` comes into being and
+    ends where a trade wraps and unwraps, which it need not report as transfers.
     """
 
     accounts: frozenset[Address]
     tokens: frozenset[Address]
+    wrapped_native: Address | None = None
 
 
 PoolsTouched = Mapping[Address, int]
@@ -96,17 +101,28 @@ def never_included(attempt: Attempt, kind: OutcomeKind, reason: str) -> Outcome:
 
 
 def token_transfers(logs: Sequence[Log], ours: Ours) -> tuple[Transfer, ...]:
-    """Movements of trusted tokens that one of our accounts took part in."""
-    moved: list[Transfer] = []
+    """Movements of trusted tokens that one of our accounts took part in; wrapping comes from the zero address, and
+    unwrapping goes there."""
+    found: list[tuple[bool, Transfer]] = []
     for log in logs:
         if log.address not in ours.tokens or len(log.data) < 66:
             continue
-        if len(log.topics) != 3 or log.topics[0] != TRANSFER_TOPIC:
-            continue
-        source, destination = "0x" + log.topics[1][-40:], "0x" + log.topics[2][-40:]
-        if source in ours.accounts or destination in ours.accounts:
-            moved.append(Transfer(log.address, source, destination, int(log.data[2:66], 16)))
-    return tuple(moved)
+        amount = int(log.data[2:66], 16)
+        accounts = tuple("0x" + word[-40:] for word in log.topics[1:])
+        if len(accounts) == 2 and log.topics[0] == TRANSFER_TOPIC:
+            found.append((False, Transfer(log.address, *accounts, amount)))
+        elif len(accounts) == 1 and log.address == ours.wrapped_native:
+            if log.topics[0] == WRAPPED_TOPIC:
+                found.append((True, Transfer(log.address, _NOBODY, accounts[0], amount)))
+            elif log.topics[0] == UNWRAPPED_TOPIC:
+                found.append((True, Transfer(log.address, accounts[0], _NOBODY, amount)))
+    # Some wrapped coins tell of it in both ways, one log beside the other.
+    moved = [
+        transfer
+        for k, (wrapping, transfer) in enumerate(found)
+        if not (wrapping and (False, transfer) in (*found[max(0, k - 1) : k], *found[k + 1 : k + 2]))
+    ]
+    return tuple(t for t in moved if t.source in ours.accounts or t.destination in ours.accounts)
 
 
 def realised_profit(token: Address, transfers: Sequence[Transfer], owned: frozenset[Address]) -> int:

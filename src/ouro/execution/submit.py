@@ -16,7 +16,7 @@ from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover, Lane
 from ouro.execution.rawtx import asked_fields, fee_of
 from ouro.risk.approved import Approved, require_approved
-from ouro.signer.client import SignerError, SignerRefused, SignerUnavailable
+from ouro.signer.client import SignerError, SignerNotReached, SignerRefused, SignerUnavailable
 from ouro.signer.messages import SignedTransaction, SignRequest
 from ouro.types import Address, Attempt, AttemptKind, FeeBid, Plan, Refused
 
@@ -298,5 +298,7 @@ def _signer_refusal(plan_id: str, error: SignerError) -> tuple[Refused, bool]:
     if isinstance(error, SignerRefused):
         burnt = error.reason == "nonce_used"
         return Refused(plan_id, f"signer_{error.reason}", error.detail), burnt
+    if isinstance(error, SignerNotReached):
+        return Refused(plan_id, "signer_not_reached", str(error)), False
     # Without an answer the signer may have signed: the same nonce must not be offered for anything else.
     return Refused(plan_id, "signer_unavailable", str(error)), True

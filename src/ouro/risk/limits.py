@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ouro.config.model import RiskConfig
-from ouro.types import Hash, Hop, Mode, Plan
+from ouro.types import Address, Hash, Hop, Mode, Plan
+
+_NATIVE = "0x" + "00" * 20
 
 
 class Reason(StrEnum):
@@ -39,7 +41,8 @@ class ChainCondition:
     """What the engine knows of a chain when it asks.
 
     ``freshness`` is the market's level of the plan's pools (ready, delayed, stale); ``halted`` says why, or is
-    empty; ``books_problem`` is the ledger's, or empty.
+    empty; ``books_problem`` is the ledger's, or empty. ``wrapped_native`` is what the native coin of Uniswap V4's
+    pools is worth one to one; without it the two are different tokens.
     """
 
     head_number: int
@@ -47,6 +50,11 @@ class ChainCondition:
     freshness: str
     halted: str = ""
     books_problem: str = ""
+    wrapped_native: Address | None = None
+
+    def one_token(self, one: Address, other: Address) -> bool:
+        """Whether they are the same, or the native coin and its wrapped form, which the executor exchanges."""
+        return one == other or {one, other} == {_NATIVE, self.wrapped_native}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def check_block(intent: Intent) -> Verdict:
 
 def check_sanity(intent: Intent) -> Verdict:
     """The plan means what it says: hops chain up into a cycle, amounts and gas add up."""
-    wrong = _wrong_path(intent.plan) or _wrong_amounts(intent.plan)
+    wrong = _wrong_path(intent.plan, intent.condition) or _wrong_amounts(intent.plan)
     return (Reason.BAD_PLAN, wrong) if wrong else None
 
 
@@ -200,16 +208,17 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _wrong_path(plan: Plan) -> str:
+def _wrong_path(plan: Plan, condition: ChainCondition) -> str:
     hops = plan.hops
     if len(hops) < 2:
         return "a cycle has at least two hops"
-    if hops[0].token_in != plan.profit_token or hops[-1].token_out != plan.profit_token:
+    ends = (hops[0].token_in, hops[-1].token_out)
+    if not all(condition.one_token(token, plan.profit_token) for token in ends):
         return "the path does not begin and end with the profit token"
     if len({hop.pool for hop in hops}) != len(hops):
         return "a pool is used twice"
     for position, hop in enumerate(hops):
-        wrong = _wrong_hop(hop) or (_wrong_joint(hops[position - 1], hop) if position else "")
+        wrong = _wrong_hop(hop) or (_wrong_joint(hops[position - 1], hop, condition) if position else "")
         if wrong:
             return f"hop {position}: {wrong}"
     return ""
@@ -223,8 +232,8 @@ def _wrong_hop(hop: Hop) -> str:
     return ""
 
 
-def _wrong_joint(before: Hop, hop: Hop) -> str:
-    if before.token_out != hop.token_in:
+def _wrong_joint(before: Hop, hop: Hop, condition: ChainCondition) -> str:
+    if not condition.one_token(before.token_out, hop.token_in):
         return "its token is not what the hop before brings"
     if before.amount_out_wei != hop.amount_in_wei:
         return "its amount is not what the hop before brings"

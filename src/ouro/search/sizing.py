@@ -183,7 +183,7 @@ def size_path_global(
             break
     if not (0.0 < best < np.inf and 0.0 < best_in < np.inf):
         return 0.0, 0.0
-    return best_in, best
+    return float(best_in), float(best)
 
 
 @njit(cache=True, nogil=True)

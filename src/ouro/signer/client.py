@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +44,18 @@ class SignerRefused(SignerError):  # noqa: N818 - named for what happened, as th
 
 class SignerUnavailable(SignerError):  # noqa: N818
     """No answer: not running, hung up, too slow. Repeating the same request is safe."""
+
+
+class SignerNotReached(SignerUnavailable):
+    """The request was never handed over, so nothing can have been signed: the nonce is still free."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A request on its way; once any byte of it may have left, the signer may have obeyed it."""
+
+    content: bytes
+    handed_over: bool = False
 
 
 class SignerClient:
@@ -90,22 +103,26 @@ class SignerClient:
             frame = encode_frame(request)
         except FrameError as error:
             raise SignerRefused("malformed", str(error)) from error
-        answer = await self._exchange(frame)
+        answer = await self._exchange(_Frame(frame))
         if isinstance(answer, Refusal):
             raise SignerRefused(answer.reason, answer.detail)
         if not isinstance(answer, expected):
             raise SignerUnavailable(f"{self._socket}: answered with {type(answer).__name__}")
         return answer
 
-    async def _exchange(self, frame: bytes) -> Answer:
+    async def _exchange(self, frame: _Frame) -> Answer:
         try:
             # Waiting for one's turn counts: behind a signer that hangs, all give up after the same time.
             async with asyncio.timeout(self._timeout_s), self._lock:
                 return await self._exchange_in_turn(frame)
         except TimeoutError as error:
-            raise SignerUnavailable(f"{self._socket}: no answer within {self._timeout_s:g} s") from error
+            raise self._unanswered(frame, f"no answer within {self._timeout_s:g} s") from error
 
-    async def _exchange_in_turn(self, frame: bytes) -> Answer:
+    def _unanswered(self, frame: _Frame, why: str) -> SignerUnavailable:
+        kind = SignerUnavailable if frame.handed_over else SignerNotReached
+        return kind(f"{self._socket}: {why}")
+
+    async def _exchange_in_turn(self, frame: _Frame) -> Answer:
         try:
             if self._streams is not None:
                 try:
@@ -115,7 +132,7 @@ class SignerClient:
             return await self._exchange_once(*await self._connect(), frame)
         except (OSError, FrameError) as error:
             self._drop()
-            raise SignerUnavailable(f"{self._socket}: {error}; is `ouro signer` running?") from error
+            raise self._unanswered(frame, f"{error}; is `ouro signer` running?") from error
         except asyncio.CancelledError:
             self._drop()  # a late answer must not be taken for that of the next request
             raise
@@ -129,8 +146,9 @@ class SignerClient:
         return streams
 
     @staticmethod
-    async def _exchange_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: bytes) -> Answer:
-        writer.write(frame)
+    async def _exchange_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: _Frame) -> Answer:
+        frame.handed_over = True
+        writer.write(frame.content)
         await writer.drain()
         body = await read_frame(reader)
         if body is None:

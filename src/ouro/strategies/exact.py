@@ -205,11 +205,18 @@ def finish(
 
     ``expected_profit`` is the float profit there, before costs; it tells how flat the optimum is, and where
     the exact quotes disagree with it the segments were only an approximation and the search brackets anew. At most
-    ``max_quotes`` exact quotes are made; fewer than three per hop can't find anything.
+    ``max_quotes`` exact quotes are made; fewer than three per hop can't find anything. Where all families of the
+    path quote compiled, so does the search; it takes the same steps.
     """
+    from ouro.strategies.compiled import Verdict, finish_compiled
     from ouro.strategies.staircase import search
 
     if not (math.isfinite(amount_in) and amount_in >= 0.0) or not hops:
+        return None
+    verdict = finish_compiled(hops, amount_in, context, expected_profit, max_quotes, costs)
+    if not isinstance(verdict, Verdict):
+        return verdict
+    if verdict is Verdict.NOTHING:
         return None
     quotes = Quotes(hops, context, max_quotes, costs)
     with contextlib.suppress(OutOfQuotesError):

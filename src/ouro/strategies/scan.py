@@ -1,8 +1,8 @@
 """Every profitable cycle of a snapshot with exact amounts, best first: what ``ouro scan`` prints.
 
-The float search finds all cycles whose optimum pays; each is then finished in exact integers: cycles of pairs
-by the compiled kernel, others by the families' quotes. A search whose results exceed the memory budget is done
-in parts, pool group by pool group, and the parts are merged.
+The float search finds all cycles whose optimum pays; each is then finished in exact integers by the compiled
+kernel, or by the families' quotes where its shape is none of the kernel's. A search whose results exceed the
+memory budget is done in parts, pool group by pool group, and the parts are merged.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ouro.protocols.base import Family
-from ouro.protocols.uniswap_v2 import UniswapV2, UniswapV2State
+from ouro.protocols.quotes import QuoteBook
+from ouro.protocols.uniswap_v2 import UniswapV2
 from ouro.protocols.uniswap_v3 import UniswapV3
-from ouro.search.arrays import Bool, Float64, Int32, PoolPieces, StaticArrays, build_arrays
+from ouro.search.arrays import Float64, Int32, PoolPieces, StaticArrays, build_arrays
 from ouro.search.candidates import Candidates
 from ouro.search.cycles import CycleBudgetError
 from ouro.search.finder import Finder
-from ouro.search.pairs import BOOK_COLUMNS, book_row, finish_pairs, pair_scratch
-from ouro.search.wide import Limbs
 from ouro.strategies.exact import ExactHop, finish
+from ouro.strategies.kernels.finish import ELSEWHERE, FOUND, finish_paths, finish_scratch
 from ouro.strategies.runs import Rows, Runs, row_type
 from ouro.strategies.snapshot import Snapshot, SnapshotState
 from ouro.types import Address, BlockContext
@@ -29,8 +29,8 @@ DEFAULT_BUDGET_BYTES = 1 << 30
 CAREFUL = 20_000
 """So many of the best cycles get the wide search over steps; the rest the short one."""
 
-_CAREFUL_STEPS = 256
-_SHORT_STEPS = 24
+_CAREFUL_STEPS = 600
+_SHORT_STEPS = 80
 _EXACT_QUOTES = 400
 _CHUNK = 4_096
 _CONTEXT = BlockContext(0, 0, 0)
@@ -82,12 +82,9 @@ class Scan:
         self.missing_starts = [token for token in dict.fromkeys(starts) if token not in ids]
         self._arrays = _arrays(self._states, ids)
         self._book = _book(self._states, self._arrays)
-        self._is_pair: Bool = np.array(
-            [isinstance(state, UniswapV2State) for state in self._states], dtype=np.bool_
-        )
         self._type = row_type(max_hops)
         self._values = _unit_values(self._arrays, self._starts) if self._starts else {}
-        self._scratch = pair_scratch()
+        self._scratch = finish_scratch()
         self.float_candidates = 0
 
     def run(self, progress: Progress = lambda *_: None) -> Iterator[ScanCycle]:
@@ -142,25 +139,25 @@ class Scan:
         rows["edges"], rows["hops"] = edges, hops
         amounts_in = np.zeros((len(rows), 4), dtype=np.uint64)
         amounts_out = np.zeros_like(amounts_in)
-        paying = np.zeros(len(rows), dtype=np.bool_)
-        pairs = (self._is_pair[self._arrays.edge_pool[edges]] | (edges < 0)).all(axis=1)
-        steps = _CAREFUL_STEPS if first < CAREFUL else _SHORT_STEPS
-        finish_pairs(
+        verdicts = np.zeros(len(rows), dtype=np.int8)
+        finish_paths(
             edges,
-            np.where(pairs, hops, 0).astype(np.int8),
+            hops,
             candidates.amounts_in[part],
             candidates.profits[part],
-            self._book,
-            steps,
-            *self._scratch,
+            self._book.headers,
+            0,
+            0.0,
+            _CAREFUL_STEPS if first < CAREFUL else _SHORT_STEPS,
+            self._scratch,
             amounts_in,
             amounts_out,
-            paying,
+            verdicts,
         )
         for prefix, limbs in (("in", amounts_in), ("out", amounts_out)):
-            rows[f"{prefix}_low"] = limbs[:, 0] | limbs[:, 1] << np.uint64(32)
-            rows[f"{prefix}_high"] = limbs[:, 2] | limbs[:, 3] << np.uint64(32)
-        for number in np.flatnonzero(~pairs):
+            rows[f"{prefix}_low"], rows[f"{prefix}_high"] = limbs[:, 0], limbs[:, 1]
+        paying = verdicts == FOUND
+        for number in np.flatnonzero(verdicts == ELSEWHERE):
             paying[number] = self._finish_quoted(
                 rows[number], candidates.amounts_in[first + number], candidates.profits[first + number]
             )
@@ -228,15 +225,13 @@ def _arrays(states: Sequence[SnapshotState], ids: dict[Address, int]) -> StaticA
     return build_arrays(pieces)
 
 
-def _book(states: Sequence[SnapshotState], arrays: StaticArrays) -> Limbs:
-    """The pairs' rows for the exact kernel; other pools' rows stay zero and are never read."""
-    book = np.zeros((arrays.n_edges, BOOK_COLUMNS), dtype=np.uint64)
-    for edge in range(arrays.n_edges):
-        state = states[arrays.edge_pool[edge]]
-        if isinstance(state, UniswapV2State):
-            reserves = state.reserve0, state.reserve1
-            i = int(arrays.edge_i[edge])
-            book[edge] = book_row(reserves[i], reserves[1 - i], state.fee_ppm)
+def _book(states: Sequence[SnapshotState], arrays: StaticArrays) -> QuoteBook:
+    """The exact headers of all edges."""
+    book = QuoteBook(arrays.n_edges)
+    for pool, state in enumerate(states):
+        edges = range(int(arrays.pool_edge_start[pool]), int(arrays.pool_edge_start[pool + 1]))
+        ways = [(edge, int(arrays.edge_i[edge]), int(arrays.edge_j[edge])) for edge in edges]
+        book.set_pool(FAMILIES[state.family], state, ways)
     return book
 
 

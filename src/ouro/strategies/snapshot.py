@@ -45,6 +45,7 @@ class BadRow:
     reason: str
 
 
+BytesFile = IO[bytes] | gzip.GzipFile
 SnapshotState = UniswapV2State | UniswapV3State
 
 
@@ -96,13 +97,13 @@ def read_snapshot(
     return snapshot
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BytesFile:
     with path.open("rb") as file:
         packed = file.read(2) == _GZIP_MAGIC
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
-def _lines(file: IO[bytes], bad_rows: list[BadRow]) -> Iterator[str]:
+def _lines(file: BytesFile, bad_rows: list[BadRow]) -> Iterator[str]:
     """Lines of bounded length; a longer one is left out, whatever its size."""
     number = 0
     while chunk := file.readline(MAX_LINE_BYTES):
@@ -116,7 +117,7 @@ def _lines(file: IO[bytes], bad_rows: list[BadRow]) -> Iterator[str]:
         yield chunk.decode("utf-8", "replace").replace("\0", "")
 
 
-def _rows(file: IO[bytes], path: Path, bad_rows: list[BadRow]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(file: BytesFile, path: Path, bad_rows: list[BadRow]) -> Iterator[tuple[int, dict[str, str]]]:
     # one physical line is one row: a stray quote must not swallow the rest of the file
     lines = _lines(file, bad_rows)
     header = _cells(next(lines, ""))

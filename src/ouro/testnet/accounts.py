@@ -12,6 +12,9 @@ BACKGROUND = 19
 FIRST_RIVAL = 20
 TRADER_TOKENS_WEI = 2**112
 TRADER_WRAPPED_WEI = 2**95
+PURSE_TOKENS_WEI = 2**118
+PURSE_WRAPPED_WEI = 2**99
+PURSE_NATIVE_WEI = 2**99
 _MAX_UINT256 = 2**256 - 1
 
 
@@ -30,11 +33,13 @@ def background_account(client: Client) -> Address:
 
 
 def fund_traders(client: Client, deployment: Deployment) -> None:
-    """Give every trader every token and let its venue's router spend them."""
+    """Give every trader every token and let its venue's router spend them; a purse of ours pays by itself."""
     funder = Sender(client, deployment.deployer)
     traders: list[Sender] = []
     for name, accounts in trader_accounts(client, deployment).items():
         router = deployment.venue(name).router
+        if deployment.venue(name).pays_itself:
+            continue
         for account in accounts:
             sender = Sender(client, account)
             traders.append(sender)
@@ -45,6 +50,19 @@ def fund_traders(client: Client, deployment: Deployment) -> None:
                 sender.send(token.address, call_data("approve(address,uint256)", router, _MAX_UINT256), gas=80_000)
     for sender in (funder, *traders):
         sender.mine()
+
+
+def fund_purse(client: Client, deployment: Deployment) -> None:
+    """Give our purse, if the chain has one, every token and the native coin: it provides liquidity and trades."""
+    purses = {venue.router for venue in deployment.venues if venue.pays_itself}
+    funder = Sender(client, deployment.deployer)
+    for purse in purses:
+        client.call("anvil_setBalance", purse, hex(PURSE_NATIVE_WEI))
+        for token in deployment.tokens:
+            amount = PURSE_WRAPPED_WEI if token.address == deployment.wrapped_native else PURSE_TOKENS_WEI
+            data = call_data("transfer(address,uint256)", purse, amount)
+            funder.send(token.address, data, gas=100_000, what=f"{token.symbol} for the purse")
+    funder.mine()
 
 
 def fund_rivals(client: Client, deployment: Deployment, count: int) -> tuple[dict[str, str], ...]:

@@ -17,11 +17,11 @@ from typing import Any
 
 import orjson
 
-from ouro.testnet.abi import call_data
 from ouro.testnet.accounts import background_account, trader_accounts
 from ouro.testnet.background import BackgroundLoad
 from ouro.testnet.client import TRANSPORT_ERRORS, Client, NodeError
 from ouro.testnet.deployment import Deployment, Pool
+from ouro.testnet.dialects import dialect
 from ouro.testnet.head import Head, HeadWatcher
 from ouro.testnet.order_flow import Order, OrderFlow
 from ouro.testnet.poolview import PoolView, read_views
@@ -30,10 +30,6 @@ from ouro.testnet.trading_account import TradingAccount
 
 log = logging.getLogger("ouro.testnet.agents")
 
-_DEADLINE = 2**40
-_V2_SWAP = "swapExactTokensForTokens(uint256,uint256,address[],address,uint256)"
-_V3_SWAP = "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))"
-_GAS = {"v2": 250_000, "v3": 700_000}
 _CHECK_EVERY_BLOCKS = 4
 _MIN_TIP_WEI = 10_000_000
 _TIP_SPREAD_WEI = 90_000_000
@@ -130,18 +126,11 @@ class ChainMarket:
         accounts = self.accounts[pool.dex]
         account = accounts[self._turn % len(accounts)]
         max_fee, tip = self._fees_wei
-        data = self._swap_data(pool, zero_for_one, amount_in, account.address)
-        router = self.deployment.venue(pool.dex).router
-        sent = account.send(router, data, gas=_GAS[pool.kind], max_fee_wei=max_fee, tip_wei=tip)
+        speaks = dialect(pool.kind)
+        to, data = speaks.swap(self.deployment.venue(pool.dex), pool, zero_for_one, amount_in, account.address)
+        sent = account.send(to, data, gas=speaks.swap_gas, max_fee_wei=max_fee, tip_wei=tip)
         self.sent += sent is not None
         return sent is not None
-
-    @staticmethod
-    def _swap_data(pool: Pool, zero_for_one: bool, amount_in: int, trader: str) -> str:
-        token_in, token_out = pool.tokens if zero_for_one else pool.tokens[::-1]
-        if pool.kind == "v2":
-            return call_data(_V2_SWAP, amount_in, 0, [token_in, token_out], trader, _DEADLINE)
-        return call_data(_V3_SWAP, (token_in, token_out, pool.fee_ppm, trader, _DEADLINE, amount_in, 0, 0))
 
     def _all_accounts(self) -> list[TradingAccount]:
         traders = [account for accounts in self.accounts.values() for account in accounts]

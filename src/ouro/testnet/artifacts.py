@@ -98,8 +98,8 @@ def fetch(progress: Progress | None = None, packages: Sequence[Package] | None =
         for package in missing:
             if progress is not None:
                 progress(f"fetching {package.spec}")
-            tarball = _npm_pack(package.spec, Path(folder))
-            _check_integrity(package, tarball)
+            tarball = npm_pack(package.spec, Path(folder))
+            check_integrity(package, tarball)
             _extract(package, tarball, cache)
             tarball.unlink()
     return cache
@@ -186,7 +186,8 @@ def _read_verified(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _npm_pack(spec: str, folder: Path) -> Path:
+def npm_pack(spec: str, folder: Path) -> Path:
+    """The package's tarball in ``folder``, nothing of it run. Raises ArtifactError."""
     command = ["npm", "pack", "--ignore-scripts", "--prefer-offline", "--silent", spec]
     before = set(folder.glob("*.tgz"))
     try:
@@ -211,7 +212,8 @@ def _integrity(tarball: Path) -> str:
     return "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
 
 
-def _check_integrity(package: Package, tarball: Path) -> None:
+def check_integrity(package: Package, tarball: Path) -> None:
+    """Raises ArtifactError unless the tarball is the one that the lock names."""
     found = _integrity(tarball)
     if found != package.integrity:
         raise ArtifactError(f"{package.spec}: tarball is {found}, {LOCK_PATH.name} says {package.integrity}")
@@ -241,10 +243,11 @@ def _extract(package: Package, tarball: Path, cache: Path) -> None:
     for name, data in _read_members(package, tarball).items():
         if hashlib.sha256(data).hexdigest() != package.files[name]:
             raise ArtifactError(f"{package.spec}: {name} differs from {LOCK_PATH.name}")
-        _write_atomically(_cached_path(package, name, cache), data)
+        write_atomically(_cached_path(package, name, cache), data)
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """One rename makes the whole file appear."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
@@ -259,11 +262,14 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 def relock(progress: Progress, path: Path = LOCK_PATH) -> None:
     """Rewrite the hashes of the lock from what npm delivers now for its names, versions and file paths."""
+    # Imported late: that module builds on this one.
+    from ouro.testnet.family_contracts import SECTION, relock_families
+
     entries = []
     with tempfile.TemporaryDirectory(prefix="ouro-npm-") as folder:
         for package in read_lock(path):
             progress(f"locking {package.spec}")
-            tarball = _npm_pack(package.spec, Path(folder))
+            tarball = npm_pack(package.spec, Path(folder))
             members = _read_members(package, tarball)
             files = {name: hashlib.sha256(members[name]).hexdigest() for name in sorted(members)}
             entries.append(
@@ -275,7 +281,11 @@ def relock(progress: Progress, path: Path = LOCK_PATH) -> None:
                 }
             )
             tarball.unlink()
-    _write_atomically(path, (json.dumps({"packages": entries}, indent=2) + "\n").encode())
+    whole: dict[str, Any] = {"packages": entries}
+    further = json.loads(path.read_text()).get(SECTION)
+    if further is not None:
+        whole[SECTION] = relock_families(further, progress)
+    write_atomically(path, (json.dumps(whole, indent=2) + "\n").encode())
 
 
 def _main() -> int:

@@ -27,6 +27,10 @@ from ouro.ledger.books import Books
 from ouro.ledger.errors import LedgerError
 from ouro.ledger.report import summary
 from ouro.signer.keys import write_keystore
+from ouro.testnet.compositions import profile_of, recording_of
+from ouro.testnet.coverage import Kinds, coverage, kinds_of
+from ouro.testnet.deploy_families import CONTRACTS_OF_KIND
+from ouro.testnet.family_contracts import fetch_families
 from ouro.testnet.node import anvil_path
 from ouro.testnet.process import die_with_parent, end, spawn
 from ouro.testnet.testnet import ChainOptions, Testnet
@@ -50,7 +54,13 @@ _LIMITS = {
         max_wasted_gas_per_hour_wei=1_000 * _COIN,
     ),
 }
-"""Limits in native coins of about 1,800 and 0.3 USD: what the recorded reserves were worth."""
+"""By recording; limits in native coins of about 1,800 and 0.3 USD: what the recorded reserves were worth."""
+
+_MANY_CHAINS = 2
+_UNHURRIED_BLOCK_S = 2.0
+"""More chains than that share the machine: they get this block time."""
+
+_COVERAGE_EVERY_S = 2.0
 
 _POLL_S = 0.1
 _NORMAL_SCREEN = "\x1b[?1049l\x1b[?25h"
@@ -68,7 +78,8 @@ class DemoError(Exception):
 class DemoOptions:
     """What a person can choose. ``blocks`` None runs until interrupted; ``block_time_s`` None is each chain's own.
 
-    ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``).
+    ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``). ``until_landed`` ends the run
+    before ``blocks`` once a cycle has landed through every kind of pool that the chains have.
     """
 
     blocks: int | None = 60
@@ -80,6 +91,7 @@ class DemoOptions:
     state_interval_s: int | None = None
     block_time_s: float | None = None
     chains: tuple[str, ...] = ("ethereum", "fantom")
+    until_landed: bool = False
 
 
 @dataclass(slots=True)
@@ -148,10 +160,26 @@ class Demo:
         self._stop_asked = True
 
     def figures(self) -> dict[str, Any]:
-        """The summary of all sessions in the demo's books."""
+        """The summary of all sessions in the demo's books, and what kinds of pools they traded with."""
         books = Books.open(self.ledger_url)
         try:
-            return summary(books)
+            return {**summary(books), **coverage(self._kinds(), books.attempts())}
+        finally:
+            books.close()
+
+    def _kinds(self) -> Kinds:
+        return kinds_of(chain.deployment for chain in self.testnet.chains.values())
+
+    def _all_landed(self) -> bool:
+        """Whether a cycle has landed through every kind of pool."""
+        try:
+            books = Books.open(self.ledger_url)
+        except LedgerError:
+            return False  # not there yet
+        try:
+            return not coverage(self._kinds(), books.attempts())["kinds_without_landed"]
+        except LedgerError:
+            return False
         finally:
             books.close()
 
@@ -177,8 +205,12 @@ class Demo:
 
     def _start_world(self) -> None:
         options = self.options
+        venues = [venue for name in options.chains for venue in profile_of(name).venues]
+        needed = dict.fromkeys(name for venue in venues for name in CONTRACTS_OF_KIND.get(venue.kind, ()))
+        fetch_families(needed, self.say)
         self.say("starting local chains, deploying the protocols' contracts, seeding recorded reserves")
         began = time.monotonic()
+        crowded = _UNHURRIED_BLOCK_S if len(options.chains) > _MANY_CHAINS else None
         self._testnet = Testnet.start(
             self.work_dir,
             chains=options.chains,
@@ -187,7 +219,7 @@ class Demo:
             options=ChainOptions(
                 operators=_OPERATORS,
                 intensity=options.intensity,
-                block_time_s=options.block_time_s,
+                block_time_s=options.block_time_s or crowded,
                 state_interval_s=options.state_interval_s,
             ),
         )
@@ -231,8 +263,10 @@ class Demo:
             ),
             risk=RiskConfig(kill_file=self.work_dir / "kill"),
             chains={
-                name: self._testnet.chain_config(name).model_copy(update={"risk": _LIMITS.get(name)})
-                for name in self._testnet.chains
+                name: self._testnet.chain_config(name).model_copy(
+                    update={"risk": _LIMITS[recording_of(chain.profile)]}
+                )
+                for name, chain in self._testnet.chains.items()
             },
         )
 
@@ -291,6 +325,7 @@ class Demo:
         """Until the engine ends by itself with code 0, or in order after ``ask_to_stop``."""
         engine = self._children["engine"]
         ending_at: float | None = None
+        looked_at = time.monotonic()
         self._trading = True
         while True:
             process = engine.process
@@ -300,6 +335,11 @@ class Demo:
                 return
             if code is not None and code > 0:
                 raise DemoError(f"the engine ended with code {code}: {self._last_words('engine.log')}")
+            if self.options.until_landed and time.monotonic() - looked_at > _COVERAGE_EVERY_S:
+                looked_at = time.monotonic()
+                if not self._stop_asked and self._all_landed():
+                    self.say("a cycle has landed through every kind of pool")
+                    self.ask_to_stop()
             if self._stop_asked and ending_at is None:
                 self.say("finishing what is under way; once more to stop at once")
                 ending_at = time.monotonic()

@@ -10,7 +10,9 @@ from ouro.testnet.abi import call_data, create_address, creation_data
 from ouro.testnet.artifacts import artifact, load_json
 from ouro.testnet.background import SINK_CREATION_CODE
 from ouro.testnet.client import Client
+from ouro.testnet.deploy_families import FAMILY_BUILDERS
 from ouro.testnet.deployment import Deployment, Token, Venue
+from ouro.testnet.family_contracts import family_artifact
 from ouro.testnet.profiles import ChainProfile, RecordedToken, VenueProfile
 from ouro.testnet.sender import Sender
 from ouro.types import Address
@@ -120,9 +122,16 @@ def _deploy_venue(sender: Sender, venue: VenueProfile, wrapped: Address, start_b
         "sushiswap_v2": _sushiswap_v2,
         "pancake_v2": _pancake_v2,
         "uniswap_v3": _uniswap_v3,
+        "bscswap": _bscswap,
+        "trader_joe": _trader_joe,
+        "swapr": _swapr,
+        **FAMILY_BUILDERS,
     }[venue.kind]
     parts = build(sender, wrapped)
-    return Venue(venue.name, venue.kind, venue.family, venue.fee_ppm, start_block=start_block, **parts)
+    return Venue(
+        venue.name, venue.kind, venue.family, venue.fee_ppm, start_block=start_block,
+        pays_itself=venue.kind in FAMILY_BUILDERS, **parts,
+    )  # fmt: skip
 
 
 def _uniswap_v2(sender: Sender, wrapped: Address) -> dict[str, Address]:
@@ -155,6 +164,32 @@ def _pancake_v2(sender: Sender, wrapped: Address) -> dict[str, Address]:
     patched = code.replace(UNISWAP_PAIR_HASH, pair_hash)
     if patched == code:
         raise ValueError("UniswapV2Router02 does not hold the known pair hash: the package has changed")
+    return {"factory": factory, "router": _v2_router(sender, patched, factory, wrapped)}
+
+
+def _bscswap(sender: Sender, wrapped: Address) -> dict[str, Address]:
+    package = "@bscswap/contracts"
+    factory = _deploy(sender, "BSCswapFactory", package, "build/BSCswapFactory.json", ("address",), sender.account)
+    code = artifact(package, "build/BSCswapRouter.json").bytecode
+    return {"factory": factory, "router": _v2_router(sender, code, factory, wrapped)}
+
+
+def _trader_joe(sender: Sender, wrapped: Address) -> dict[str, Address]:
+    code = family_artifact("JoeFactory").bytecode
+    factory = sender.deploy(creation_data(code, ("address",), (sender.account,)), "JoeFactory")
+    return {
+        "factory": factory,
+        "router": _v2_router(sender, family_artifact("JoeRouter02").bytecode, factory, wrapped),
+    }
+
+
+def _swapr(sender: Sender, wrapped: Address) -> dict[str, Address]:
+    """Its pairs ask 25 bps until their setter says otherwise; Uniswap's router, which pays 30, serves as above."""
+    code = family_artifact("DXswapFactory").bytecode
+    factory = sender.deploy(creation_data(code, ("address",), (sender.account,)), "DXswapFactory")
+    pair_hash = keccak(family_artifact("DXswapPair").bytecode)
+    router = artifact(_V2_PERIPHERY, "build/UniswapV2Router02.json").bytecode
+    patched = router.replace(UNISWAP_PAIR_HASH, pair_hash)
     return {"factory": factory, "router": _v2_router(sender, patched, factory, wrapped)}
 
 

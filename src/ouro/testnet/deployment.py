@@ -21,7 +21,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """A deployed DEX. ``router`` is ready for use by agents; V3 venues have a quoter and a position manager."""
+    """A deployed DEX. ``router`` is ready for use by agents: the venue's own, or our purse
+    (``pays_itself``). Uniswap V3 has a quoter and a position manager; Uniswap V4's manager is its ``factory``."""
 
     name: str
     kind: str
@@ -32,11 +33,15 @@ class Venue:
     start_block: int
     quoter: Address | None = None
     position_manager: Address | None = None
+    pays_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A seeded pool; ``recorded`` is its position in the profile's pools."""
+    """A seeded pool; ``recorded`` is its position in the profile's pools.
+
+    In Uniswap V4 ``address`` is the pool's id and ``manager`` the contract that holds it.
+    """
 
     dex: str
     kind: str
@@ -45,6 +50,8 @@ class Pool:
     symbols: tuple[str, str]
     fee_ppm: int
     recorded: int
+    tick_spacing: int = 0
+    manager: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

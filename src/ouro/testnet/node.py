@@ -21,6 +21,7 @@ from ouro.testnet.process import end, spawn
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 _RESTART_TRIES = 5
 _FREEZE_S = 30.0
+_WHOLE_STATE_S = 10.0
 
 
 class NodeStartError(Exception):
@@ -33,7 +34,8 @@ class NodeConfig:
 
     ``block_time_s`` may be fractional; None mines each transaction at once. ``state_interval_s`` writes the state
     regularly, so that even a SIGKILLed node can be restarted; it costs time that grows with the chain's length.
-    ``historical_states`` keeps calls at old blocks possible after a restart.
+    ``historical_states`` keeps calls at old blocks possible after a restart. ``code_size_limit`` takes contracts
+    that are larger than a real chain would.
     """
 
     chain_id: int
@@ -237,13 +239,22 @@ class AnvilNode:
                     return
 
     def _keep_good_state(self) -> None:
-        """A SIGKILL may hit the node while it writes its state: keep a copy that is whole."""
-        deadline = time.monotonic() + 2.0
-        while self.state_path.exists() and time.monotonic() < deadline:
+        """The node rewrites its state in place: stop it at a moment at which the file is whole, and keep a copy.
+
+        It stays frozen, so that nothing is written between the copy and the kill that follows.
+        """
+        deadline = time.monotonic() + _WHOLE_STATE_S
+        while True:
+            self.freeze()
+            if not self.state_path.exists():
+                return
             content = self.state_path.read_bytes()
             if _is_json(content):
                 self._good_state.write_bytes(content)
                 return
+            if time.monotonic() > deadline or not self.running:
+                return  # the copy of before, if there is one, will have to do
+            self.thaw()
             time.sleep(0.02)
 
     def _restore_good_state(self) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ouro.testnet.compositions import profile_of
 from ouro.testnet.deployment import Deployment, Pool
-from ouro.testnet.profiles import PROFILES, RecordedPool
+from ouro.testnet.profiles import NATIVE, RecordedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class FlowRates:
 RATES: dict[str, FlowRates] = {
     "ethereum": FlowRates(orders=7.0, max_order_usd=1_500_000.0),
     "fantom": FlowRates(orders=4.0, max_order_usd=60_000.0),
+    "arbitrum": FlowRates(orders=3.0, max_order_usd=300_000.0),
+    "base": FlowRates(orders=3.0, max_order_usd=300_000.0),
+    "bsc": FlowRates(orders=3.0, max_order_usd=60_000.0),
+    "avalanche": FlowRates(orders=3.0, max_order_usd=60_000.0),
 }
 
 
@@ -65,9 +70,10 @@ class OrderFlow:
         self._rng = np.random.default_rng([seed, deployment.chain_id])
         self._intensity = intensity
         self.pools: tuple[Pool, ...] = deployment.pools
-        self._recorded = PROFILES[deployment.chain].pools
+        self._recorded = profile_of(deployment.chain).pools
         self._tokens = [token.address for token in deployment.tokens]
         position = {address: k for k, address in enumerate(self._tokens)}
+        position[NATIVE] = position[deployment.wrapped_native]
         self._sides = np.array([[position[token] for token in pool.tokens] for pool in self.pools])
         usd = usd_per_unit(self.pools, self._recorded, deployment.stable_tokens)
         self._start = np.log([usd[token] for token in self._tokens])
@@ -121,8 +127,8 @@ class OrderFlow:
 
 
 def recorded_reserves(recorded: RecordedPool) -> tuple[float, float]:
-    """Raw reserves of a recorded pool, virtual ones for V3."""
-    if recorded.kind == "v2":
+    """Raw reserves of a recorded pool, virtual ones where liquidity is concentrated."""
+    if recorded.is_pair:
         return float(recorded.reserves[0]), float(recorded.reserves[1])
     root = recorded.sqrt_price_x96 / 2**96
     return recorded.liquidity / root, recorded.liquidity * root

@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 _DATA_DIR = Path(__file__).parent / "data"
+NATIVE = "0x" + "00" * 20
+"""The native coin as a pool's token (Uniswap V4)."""
+
+_PAIR_KINDS = ("v2", "solidly")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedPool:
-    """A pool as recorded, raw integers; ``reserves`` of V2, price, tick and in-range liquidity of V3."""
+    """A pool as recorded, raw integers: ``reserves`` of a pair; price, tick and in-range liquidity else.
+
+    ``kind`` is the dialect that it speaks: v2 and v3 (Uniswap's and its exact forks), or a family's name.
+    """
 
     dex: str
     kind: str
@@ -28,6 +35,18 @@ class RecordedPool:
     tick: int
     tick_spacing: int
     liquidity: int
+    stable: bool = False
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it has reserves of its own, instead of liquidity in ranges."""
+        return self.kind in _PAIR_KINDS
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        curve = " stable" if self.stable else ""
+        return f"{self.dex} {self.symbols[0]}/{self.symbols[1]}{curve} {self.fee_ppm} ppm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +92,15 @@ class ChainProfile:
         found: dict[str, RecordedToken] = {}
         for pool in self.pools:
             for k in (0, 1):
-                found[pool.tokens[k]] = RecordedToken(pool.symbols[k], pool.decimals[k], pool.tokens[k])
+                if pool.tokens[k] != NATIVE:
+                    found[pool.tokens[k]] = RecordedToken(pool.symbols[k], pool.decimals[k], pool.tokens[k])
         return tuple(found[address] for address in sorted(found))
 
 
 _UNISWAP_V2 = VenueProfile("uniswap_v2", "uniswap_v2", "uniswap_v2", 3_000)
-_SUSHISWAP_V2 = VenueProfile("sushiswap_v2", "sushiswap_v2", "uniswap_v2", 3_000)
+SUSHISWAP_V2 = VenueProfile("sushiswap_v2", "sushiswap_v2", "uniswap_v2", 3_000)
 _PANCAKE_V2 = VenueProfile("pancake_v2", "pancake_v2", "uniswap_v2", 2_000)
-_UNISWAP_V3 = VenueProfile("uniswap_v3", "uniswap_v3", "uniswap_v3", None)
+UNISWAP_V3 = VenueProfile("uniswap_v3", "uniswap_v3", "uniswap_v3", None)
 
 PROFILES: dict[str, ChainProfile] = {
     "ethereum": ChainProfile(
@@ -89,7 +109,7 @@ PROFILES: dict[str, ChainProfile] = {
         block_time_s=1.0,
         native_symbol="WETH",
         stable_symbols=("USDC", "USDT", "DAI"),
-        venues=(_UNISWAP_V2, _SUSHISWAP_V2, _UNISWAP_V3),
+        venues=(_UNISWAP_V2, SUSHISWAP_V2, UNISWAP_V3),
         base_fee_wei=1_000_000_000,
     ),
     "fantom": ChainProfile(
@@ -98,7 +118,7 @@ PROFILES: dict[str, ChainProfile] = {
         block_time_s=0.5,
         native_symbol="WFTM",
         stable_symbols=("USDC", "fUSDT", "DAI"),
-        venues=(_UNISWAP_V2, _PANCAKE_V2, _UNISWAP_V3),
+        venues=(_UNISWAP_V2, _PANCAKE_V2, UNISWAP_V3),
         base_fee_wei=1_000_000_000,
         fee_model="legacy",
     ),

@@ -51,7 +51,7 @@ class Rival:
         native = deployment.wrapped_native
         self._by_other: dict[Address, list[int]] = {}
         for k, pool in enumerate(deployment.pools):
-            if native in pool.tokens:
+            if native in pool.tokens and pool.kind in ("v2", "v3"):
                 self._by_other.setdefault(_other(pool, native), []).append(k)
 
     def on_head(self, head: Head) -> bool:

@@ -23,6 +23,8 @@ class Sender:
         # Mining many full blocks in a row raises the base fee: leave ample room, the account is rich.
         self._max_fee = hex(int(head.get("baseFeePerGas", "0x1"), 16) * 1_000)
         self._sent: list[tuple[Hash, str]] = []
+        self.purse: Address | None = None
+        """The chain's ``MarketRouter`` once something has needed one."""
 
     def send(
         self, to: Address | None, data: str = "0x", *, value_wei: int = 0, gas: int = 1_000_000, what: str = ""

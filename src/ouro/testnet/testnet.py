@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from eth_account import Account
 
-from ouro.config.model import ChainConfig, DexConfig
-from ouro.testnet.accounts import fund_rivals, fund_traders
+from ouro.config.model import ChainConfig, DexConfig, FamilyName
+from ouro.testnet.accounts import fund_purse, fund_rivals, fund_traders
+from ouro.testnet.compositions import profile_of
 from ouro.testnet.deploy import deploy
 from ouro.testnet.deployment import Deployment
 from ouro.testnet.node import AnvilNode, NodeConfig
 from ouro.testnet.process import end, spawn
-from ouro.testnet.profiles import PROFILES, ChainProfile
+from ouro.testnet.profiles import ChainProfile
 from ouro.testnet.seed import seed as seed_pools
 from ouro.types import Address
 
@@ -30,6 +31,10 @@ BLOCK_GAS_LIMIT = 30_000_000
 OPERATOR_BALANCE_WEI = 100 * 10**18
 OWNER_BALANCE_WEI = 10**18
 _NODE_ACCOUNTS = 40
+_OVERSIZED_KINDS = frozenset(("algebra_adaptive",))
+"""What its package ships was built without the optimiser, beyond the usual limit of 24,576 bytes a contract."""
+
+_ROOMY_CODE_BYTES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +92,17 @@ class LocalChain:
             operators=deployment.operators,
             stable_tokens=deployment.stable_tokens,
             dexes=tuple(
-                DexConfig(
-                    name=venue.name,
-                    family="uniswap_v2" if venue.family == "uniswap_v2" else "uniswap_v3",
-                    factory=venue.factory,
-                    fee_ppm=venue.fee_ppm,
-                    start_block=venue.start_block,
+                DexConfig.model_validate(
+                    {
+                        "name": venue.name,
+                        "family": venue.family,
+                        "factory": venue.factory,
+                        "fee_ppm": venue.fee_ppm if venue.family == "uniswap_v2" else None,
+                        "start_block": venue.start_block,
+                    }
                 )
                 for venue in deployment.venues
+                if venue.family in get_args(FamilyName)
             ),
         )
 
@@ -133,7 +141,7 @@ class Testnet:
         if rivals:
             chosen = ChainOptions(**{**_fields(chosen), "rivals": rivals})
         started: dict[str, LocalChain] = {}
-        nodes = {name: _node(PROFILES[name], work_dir, chosen) for name in chains}
+        nodes = {name: _node(profile_of(name), work_dir, chosen) for name in chains}
         try:
             with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
                 jobs = {name: pool.submit(_start_chain, name, node, chosen) for name, node in nodes.items()}
@@ -201,6 +209,7 @@ class Testnet:
 
 
 def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> AnvilNode:
+    kinds = {venue.kind for venue in profile.venues}
     config = NodeConfig(
         chain_id=profile.chain_id,
         block_time_s=options.block_time_s or profile.block_time_s,
@@ -209,17 +218,19 @@ def _node(profile: ChainProfile, work_dir: Path, options: ChainOptions) -> Anvil
         accounts=_NODE_ACCOUNTS,
         state_interval_s=options.state_interval_s,
         historical_states=options.historical_states,
+        code_size_limit=_ROOMY_CODE_BYTES if kinds & _OVERSIZED_KINDS else None,
     )
     return AnvilNode(config, work_dir, profile.name)
 
 
 def _start_chain(name: str, node: AnvilNode, options: ChainOptions) -> LocalChain:
-    profile = PROFILES[name]
+    profile = profile_of(name)
     owner_key, owner = _new_key()
     operator_keys = {address: key for key, address in (_new_key() for _ in range(options.operators))}
     node.start()
     with node.client() as client:
         deployment = deploy(client, profile, owner, tuple(operator_keys))
+        fund_purse(client, deployment)
         deployment = seed_pools(client, deployment, profile)
         fund_traders(client, deployment)
         rivals = fund_rivals(client, deployment, options.rivals)

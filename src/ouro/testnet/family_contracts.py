@@ -1,0 +1,293 @@
+"""The contracts of the further families: from larger packages, fetched and compiled only when a chain needs them.
+
+Section ``families`` of ``contracts.lock`` names version and sha512 of each package, and the sha256 of every
+contract's creation code: shipped by a package, or compiled here from a package's sources with the compiler that
+they ask for. What was made is kept in the ignored cache, is verified at each use, and needs no network.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ouro.testnet import artifacts
+from ouro.testnet.artifacts import Artifact, ArtifactError, Package, Progress
+
+SECTION = "families"
+_IMPORT = re.compile(r"""\bimport\b[^;]*?["']([^"']+)["'][^;]*;""")
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_COMPILE_TIMEOUT_S = 300
+_NODE = """
+const solc = require('solc/wrapper')(require(process.argv[1]));
+let input = '';
+process.stdin.on('data', chunk => input += chunk);
+process.stdin.on('end', () => process.stdout.write(solc.compile(input)));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Contracts to compile together: ``wanted`` is name → source path; ``roots``, prefix → (package, folder)."""
+
+    wanted: Mapping[str, str]
+    roots: Mapping[str, tuple[str, str]]
+    vendors: tuple[str, str] | None
+    compiler: str
+    evm_version: str
+
+
+_MEZO = "sphere-mezo-solidity-files"
+_SOLIDLY = _Sources(
+    wanted={"SolidlyPool": "contracts/Pool.sol", "SolidlyPoolFactory": "contracts/factories/PoolFactory.sol"},
+    roots={
+        "contracts/": (_MEZO, "domains/aerodrome/contracts"),
+        "@openzeppelin/contracts/": ("@openzeppelin/contracts", "."),
+    },
+    vendors=None,
+    compiler="solc-0.8.26",
+    evm_version="cancun",
+)
+_SLIPSTREAM = _Sources(
+    wanted={"CLPool": "contracts/core/CLPool.sol", "CLFactory": "contracts/core/CLFactory.sol"},
+    roots={
+        "contracts/": (_MEZO, "domains/aerodrome-slipstream/contracts"),
+        "vendor/": (_MEZO, "domains/aerodrome-slipstream/vendor"),
+    },
+    vendors=(_MEZO, "domains/aerodrome-slipstream/vendor"),
+    compiler="solc-0.7.6",
+    evm_version="istanbul",
+)
+_COMPILED = {name: sources for sources in (_SOLIDLY, _SLIPSTREAM) for name in sources.wanted}
+_ALGEBRA, _JOE = "@cryptoalgebra/integral-core", "@traderjoe-xyz/core"
+_SHIPPED = {
+    "PancakeV3Factory": ("@pancakeswap/v3-core", "artifacts/contracts/PancakeV3Factory.sol/PancakeV3Factory.json"),
+    "PancakeV3Pool": ("@pancakeswap/v3-core", "artifacts/contracts/PancakeV3Pool.sol/PancakeV3Pool.json"),
+    "AlgebraFactory": (_ALGEBRA, "artifacts/contracts/AlgebraFactory.sol/AlgebraFactory.json"),
+    "AlgebraPoolDeployer": (_ALGEBRA, "artifacts/contracts/AlgebraPoolDeployer.sol/AlgebraPoolDeployer.json"),
+    "AlgebraVaultFactoryStub": (
+        _ALGEBRA,
+        "artifacts/contracts/AlgebraVaultFactoryStub.sol/AlgebraVaultFactoryStub.json",
+    ),
+    **{
+        f"Adaptive{name}": ("@cryptoalgebra/core", f"artifacts/contracts/{name}.sol/{name}.json")
+        for name in ("AlgebraFactory", "AlgebraPoolDeployer", "AlgebraPool")
+    },
+    "PoolManager": ("@uniswap/v4-core", "out/PoolManager.sol/PoolManager.json"),
+    "JoeFactory": (_JOE, "deployments/avalanche/JoeFactory.json"),
+    "JoeRouter02": (_JOE, "deployments/avalanche/JoeRouter02.json"),
+    "DXswapFactory": ("@swapr/core", "build/DXswapFactory.json"),
+    "DXswapPair": ("@swapr/core", "build/DXswapPair.json"),
+}
+NAMES: tuple[str, ...] = (*_SHIPPED, *_COMPILED)
+"""Every contract that ``family_artifact`` knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    packages: Mapping[str, Package]
+    contracts: Mapping[str, str]
+
+
+def family_artifact(name: str) -> Artifact:
+    """The contract ``name`` of ``NAMES``, verified; fetches and compiles at the first time.
+
+    Raises ``ArtifactError`` when a package can't be had or differs from the lock.
+    """
+    wanted = _read_lock().contracts.get(name)
+    if wanted is None:
+        raise ArtifactError(f"{name}: not in section {SECTION!r} of {artifacts.LOCK_PATH.name}")
+    return _verified(_kept_path(name), name, wanted) or _make(name, _silent)[name]
+
+
+def fetch_families(names: Iterable[str], progress: Progress | None = None) -> None:
+    """Have these contracts ready, telling what takes time. Raises ``ArtifactError``."""
+    for name in names:
+        if _verified(_kept_path(name), name, _read_lock().contracts.get(name, "")) is None:
+            _make(name, progress or _silent)
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _kept_path(name: str) -> Path:
+    return artifacts.cache_dir() / SECTION / f"{name}.json"
+
+
+@lru_cache(maxsize=64)
+def _verified(path: Path, name: str, wanted: str) -> Artifact | None:
+    try:
+        artifact = artifacts.normalise(json.loads(path.read_text()), name)
+    except (OSError, ValueError, KeyError, ArtifactError):
+        return None
+    return artifact if hashlib.sha256(artifact.bytecode).hexdigest() == wanted else None
+
+
+def _make(name: str, progress: Progress) -> dict[str, Artifact]:
+    """Build ``name`` (and what is compiled with it), compare with the lock, keep it."""
+    lock = _read_lock()
+    made = _build(name, lock.packages, progress)
+    for found, artifact in made.items():
+        digest = hashlib.sha256(artifact.bytecode).hexdigest()
+        if digest != lock.contracts.get(found):
+            raise ArtifactError(f"{found}: creation code has sha256 {digest}, the lock {lock.contracts.get(found)}")
+        text = json.dumps({"abi": artifact.abi, "bytecode": artifact.bytecode.hex()})
+        artifacts.write_atomically(_kept_path(found), text.encode())
+    _verified.cache_clear()
+    return made
+
+
+def _build(name: str, packages: Mapping[str, Package], progress: Progress) -> dict[str, Artifact]:
+    if name in _SHIPPED:
+        package, path = _SHIPPED[name]
+        text = (_package_dir(packages[package], progress) / path).read_text()
+        return {name: artifacts.normalise(json.loads(text), f"{package} {path}")}
+    sources = _COMPILED[name]
+
+    def folder(place: tuple[str, str]) -> Path:
+        return _package_dir(packages[place[0]], progress) / place[1]
+
+    roots = {prefix: folder(place) for prefix, place in sources.roots.items()}
+    if sources.vendors is not None:
+        for vendor in folder(sources.vendors).iterdir():
+            roots |= {f"{vendor.name}/": vendor, f"@{vendor.name}/": vendor}
+    compiler = _package_dir(packages[sources.compiler], progress) / "soljson.js"
+    progress(f"compiling {', '.join(sources.wanted)}")
+    return _compile(sources, roots, compiler)
+
+
+# --------------------------------------------------------------------------------------------------------- packages
+
+
+@lru_cache(maxsize=4)
+def _parse_lock(path: Path, _changed_ns: int) -> _Lock:
+    try:
+        section = json.loads(path.read_text())[SECTION]
+        packages = {
+            key: Package(str(entry.get("name", key)), str(entry["version"]), str(entry["integrity"]), {})
+            for key, entry in section["packages"].items()
+        }
+        return _Lock(packages, {str(name): str(digest) for name, digest in section["contracts"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{path}: section {SECTION!r} is unreadable ({error!r}); restore it from git"
+        ) from error
+
+
+def _read_lock() -> _Lock:
+    path = artifacts.LOCK_PATH
+    return _parse_lock(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+def _package_dir(package: Package, progress: Progress) -> Path:
+    """The unpacked package. What comes out of it is verified by the hash of each contract."""
+    target = artifacts.cache_dir() / "whole" / package.spec
+    if target.is_dir():
+        return target
+    progress(f"fetching {package.spec}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
+        tarball = artifacts.npm_pack(package.spec, Path(folder))
+        artifacts.check_integrity(package, tarball)
+        unpacked = Path(folder) / "unpacked"
+        _unpack(tarball, unpacked)
+        try:
+            unpacked.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was faster
+                raise
+    return target
+
+
+def _unpack(tarball: Path, target: Path) -> None:
+    """Plain files only; links, devices and paths that lead out are left away."""
+    with tarfile.open(tarball, "r:gz") as archive:
+        for member in archive:
+            path = PurePosixPath(member.name.partition("/")[2])
+            stream = archive.extractfile(member) if member.isreg() else None
+            if stream is None or not path.parts or path.is_absolute() or ".." in path.parts:
+                continue
+            destination = target / path
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with destination.open("wb") as out:
+                shutil.copyfileobj(stream, out)
+
+
+# -------------------------------------------------------------------------------------------------------- compiling
+
+
+def _compile(sources: _Sources, roots: Mapping[str, Path], compiler: Path) -> dict[str, Artifact]:
+    texts: dict[str, str] = {}
+    for path in sources.wanted.values():
+        _collect(path, roots, texts)
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in texts.items()},
+        "settings": {
+            "evmVersion": sources.evm_version,
+            "optimizer": {"enabled": True, "runs": 200},
+            "outputSelection": {"*": {"*": ["abi", "evm.bytecode"]}},
+        },
+    }
+    output = _run_compiler(json.dumps(request, sort_keys=True), compiler)
+    found: dict[str, Artifact] = {}
+    for name, path in sources.wanted.items():
+        found[name] = artifacts.normalise(output["contracts"][path][PurePosixPath(path).stem], name)
+    return found
+
+
+def _collect(path: str, roots: Mapping[str, Path], found: dict[str, str]) -> None:
+    """Text of ``path`` and of all that it imports: the compiler reads no files."""
+    if path in found:
+        return
+    root = next((prefix for prefix in sorted(roots, key=len, reverse=True) if path.startswith(prefix)), None)
+    if root is None:
+        raise ArtifactError(f"import of {path!r} is in none of {sorted(roots)}")
+    text = (roots[root] / path[len(root) :]).read_text()
+    found[path] = text
+    for target in _IMPORT.findall(_COMMENT.sub("", text)):
+        relative = target.startswith(".")
+        _collect(os.path.normpath(PurePosixPath(path).parent / target) if relative else target, roots, found)
+
+
+def _run_compiler(request: str, compiler: Path) -> dict[str, Any]:
+    command = ["node", "-e", _NODE, str(compiler)]
+    try:
+        done = subprocess.run(
+            command, input=request, capture_output=True, text=True, cwd=artifacts.LOCK_PATH.parent, check=False,
+            timeout=_COMPILE_TIMEOUT_S,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise ArtifactError("node is not installed; install Node.js >= 20") from error
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"{compiler}: not done within {_COMPILE_TIMEOUT_S} s") from error
+    if done.returncode:
+        raise ArtifactError(f"{compiler} did not run; `make setup` installs solc ({done.stderr[-300:]})")
+    output = json.loads(done.stdout)
+    problems = [entry["formattedMessage"] for entry in output.get("errors", []) if entry["severity"] == "error"]
+    if problems:
+        raise ArtifactError("\n".join(problems)[:2_000])
+    return output
+
+
+def relock_families(section: Mapping[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
+    """The section with the hashes of what its packages' contracts are now."""
+    packages = {
+        key: Package(str(entry.get("name", key)), entry["version"], entry["integrity"], {})
+        for key, entry in section["packages"].items()
+    }
+    digests: dict[str, str] = {}
+    for name in NAMES:
+        if name not in digests:
+            made = _build(name, packages, progress)
+            digests |= {found: hashlib.sha256(a.bytecode).hexdigest() for found, a in made.items()}
+    return {**section, "contracts": {name: digests[name] for name in sorted(digests)}}
