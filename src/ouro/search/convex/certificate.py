@@ -205,6 +205,7 @@ def _net(solution: DualSolution, taken: Float64, given: Float64, absolute: bool 
 def _without_specks(solution: DualSolution, taken: Float64, given: Float64) -> Float64:
     """The net flows summed anew; trades that spend what isn't there are taken back, rounding of sums is no debt."""
     problem = solution.problem
+    net = np.zeros(problem.n_tokens)
     for _ in range(_PASSES):
         net = _net(solution, taken, given)
         moved = _net(solution, taken, given, absolute=True)
