@@ -19,7 +19,8 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-tests contract-tests-long audit lock clean _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-checks \
+    contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -33,7 +34,9 @@ help:
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
 	make gas           gas of the executor's transactions beside mainnet's winners   (ARGS=--update)
-	make contract-tests          forge, pyrevm, model of the executor; -long: minutes to hours
+	make contract-tests          forge, pyrevm, model of the executor; -long: a quarter of an hour
+	make contract-checks         what CI runs of these beside the tests: artifacts, gas, model, forge, all short
+	make mutants                 every check of the executor dropped or inverted: the tests must notice
 	make audit         slither and halmos over the executor, in an environment of their own
 	make bench         benchmarks
 	make lock          solve the locks anew                            (LOCK_FLAGS=--upgrade for newer versions)
@@ -120,9 +123,15 @@ contracts: setup
 
 FORGE := node_modules/@foundry-rs/forge-linux-amd64/bin/forge
 
-# What only the contract tests need (Uniswap V4 with forge-std, Balancer, Morpho) is fetched here, not by set-up.
+# What only the contract tests need (Uniswap V4 with forge-std, Balancer, Morpho, the other families) is fetched here,
+# not by set-up.
 _test_packages: setup
 	@$(PY) tests/contracts/packages.py >&2
+	$(PY) -m tests.differential.sources >&2
+
+# Forge on each build of the executor; both are shipped.
+FORGE_TESTS = cd contracts && for build in OuroExecutor OuroExecutorStorage; do \
+    echo "$$build"; OURO_BUILD=$$build ../$(FORGE) test || exit 1; done
 
 gas: _test_packages
 	@exec $(PY) tests/contracts/gas_table.py $(ARGS)
@@ -130,13 +139,22 @@ gas: _test_packages
 contract-tests: _test_packages
 	@$(PY) contracts/compile.py --check
 	$(PY) -m pytest tests/contracts $(ARGS)
-	cd contracts && ../$(FORGE) test
+	$(FORGE_TESTS)
 
+contract-checks: export FOUNDRY_PROFILE = short
+contract-checks: _test_packages
+	@$(PY) contracts/compile.py --check
+	$(PY) tests/contracts/gas_table.py
+	$(PY) tests/contracts/model.py --length 2 --sample 500
+	$(FORGE_TESTS)
+
+contract-tests-long: export FOUNDRY_PROFILE = long
 contract-tests-long: _test_packages
-	@cd contracts && FOUNDRY_PROFILE=long ../$(FORGE) test
-	cd ..
-	$(PY) tests/contracts/model.py --length 3 --pairs --sample 100000
-	$(PY) tests/contracts/mutants.py
+	@$(PY) tests/contracts/model.py --length 3 --pairs --sample 100000
+	$(FORGE_TESTS)
+
+mutants: _test_packages
+	@exec $(PY) tests/contracts/mutants.py $(ARGS)
 
 audit: setup
 	@key=$$({ cat requirements-audit.lock; pwd; } | sha256sum | cut -c1-16)

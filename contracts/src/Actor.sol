@@ -53,7 +53,16 @@ contract Actor {
             _try(address(other), abi.encodeCall(IToken.transferFrom, (executor, address(this), 1)));
         }
         if (act == Act.Pay) _try(address(profitToken), abi.encodeCall(IToken.transfer, (executor, 1)));
-        if (shape == 0) return;
+        if (shape == 0) {
+            // A V4 manager answers a swap: one of each currency comes out.
+            if (msg.sig == 0xf3cd914c) {
+                assembly {
+                    mstore(0, 0x100000000000000000000000000000001)
+                    return(0, 0x20)
+                }
+            }
+            return;
+        }
         if (act == Act.Altered) _try(executor, _answer(shape, abi.encodePacked(data, hex"00")));
         if (act == Act.Relay) {
             ActorRelay relay = new ActorRelay();
@@ -77,6 +86,10 @@ contract Actor {
         }
         if (msg.sig == 0x128acb08) {
             (,,,, data) = abi.decode(msg.data[4:], (address, bool, int256, uint160, bytes));
+            return (3, data);
+        }
+        if (msg.sig == 0x490e6cbc) {
+            (,,, data) = abi.decode(msg.data[4:], (address, uint256, uint256, bytes));
             return (3, data);
         }
         if (msg.sig == 0x42b0b77c) {

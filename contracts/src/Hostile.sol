@@ -11,7 +11,8 @@ contract Hostile {
         ForgedV2, // answers a V3 swap with a V2-shaped callback
         Relay, // lets another contract call back
         Reenter, // sends a program of its own instead of calling back
-        Honest // plays a V3 pool that pays nothing and asks for nothing
+        Honest, // plays a V3 pool that pays nothing and asks for nothing
+        Gift // gives the executor 5 of itself when swapped as a pair
     }
 
     Act public act;
@@ -63,6 +64,7 @@ contract Hostile {
     // V2 pair: calls back in the name of somebody else
     function swap(uint256, uint256, address, bytes calldata data) external {
         if (act == Act.Reenter) _call(executor, payload);
+        if (act == Act.Gift) balanceOf[executor] += 5;
         if (data.length == 0) return;
         address claimed = act == Act.Honest ? executor : address(this);
         _call(executor, abi.encodeWithSignature("joeCall(address,uint256,uint256,bytes)", claimed, 0, 0, data));

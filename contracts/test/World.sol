@@ -88,7 +88,8 @@ abstract contract World is Test {
         weth.transfer(manager, 1e20);
         address[] memory operators = new address[](1);
         operators[0] = operator;
-        string memory shipped = vm.readFile("../src/ouro/execution/artifacts/OuroExecutor.json");
+        string memory build_ = vm.envOr("OURO_BUILD", string("OuroExecutor"));
+        string memory shipped = vm.readFile(string.concat("../src/ouro/execution/artifacts/", build_, ".json"));
         executor = IExecutor(
             create(
                 abi.encodePacked(

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from packages import morpho_code, own_code, test_artifact
+from aave import AaveMarket
+from packages import morpho_code, test_artifact
 from world import MAX_UINT, Pool, World, calldata, encode
 
 from ouro.execution.encode_dag import Places
@@ -83,10 +84,17 @@ class BigWorld(World):
         arguments = encode(["address", "address", "uint256", "uint256"], [authority, self.tokens["W"], 0, 0])
         self.vault = deploy(vault + arguments, owner)
         self.morpho = deploy(morpho_code() + encode(["address"], [owner]), owner)
-        self.aave = deploy(own_code("Lender.sol", "AaveLender"), owner)
-        for lender in (self.vault, self.morpho, self.aave):
+        for lender in (self.vault, self.morpho):
             for name in ("W", "T1"):
                 self.transfer(self.tokens[name], lender, 10**20)
+        market = AaveMarket(
+            lambda code: deploy(code, owner),
+            lambda to, data: self.backend.send(to, data, owner),
+            lambda to, signature: self.read(to, signature, ["address"])[0],
+            owner,
+        )
+        market.offer([self.tokens["W"], self.tokens["T1"]], 10**20)
+        self.aave = market.pool
 
     @property
     def places(self) -> Places:

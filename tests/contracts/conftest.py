@@ -13,15 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import world as world_module
 from bigworld import BigWorld
 from packages import available, own_code
-from world import BUILDS, SPECS, TRANSIENT, EvmBackend, World
+from world import SPECS, TESTED, EvmBackend, World
 
 from ouro.execution.builds import builds
 
-TESTED = BUILDS
-
 # A mutant's creation code instead of the shipped one: tests/contracts/mutants.py.
 if mutant := os.environ.get("OURO_TEST_EXECUTOR"):
-    TESTED = (TRANSIENT,)
     code = bytes.fromhex(Path(mutant).read_text())
     changed = replace(builds()[0], creation_code=code)
     world_module.builds = lambda: (changed,)  # type: ignore[assignment]

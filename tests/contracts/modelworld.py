@@ -2,9 +2,10 @@
 
 from model import ACTS, START, Case, Outcome
 from packages import own_code
-from world import TEST_TOKEN, EvmBackend, address_of, calldata, encode
+from world import SPECS, TRANSIENT, EvmBackend, address_of, calldata, encode
 
-from ouro.execution.contract import creation_code, set_operator
+from ouro.execution.builds import builds
+from ouro.execution.contract import set_operator
 from ouro.execution.program import NATIVE, Kind, Op, Program, encode_program
 from ouro.testnet.artifacts import artifact
 from ouro.types import Address
@@ -13,17 +14,17 @@ from ouro.types import Address
 class Bytecode:
     """Executor, WETH9, a plain token and the actor."""
 
-    def __init__(self, runtime: bytes | None = None) -> None:
-        """``runtime`` replaces the executor's code: a mutant."""
-        backend = EvmBackend()
+    def __init__(self, build_name: str = TRANSIENT) -> None:
+        backend = EvmBackend(SPECS[build_name])
         self.evm = backend.evm
         self.owner, self.operator, self.treasury = (address_of(n) for n in ("owner", "operator", "treasury"))
         backend.fund(self.owner)
         self.p = backend.deploy(artifact("@uniswap/v2-periphery", "build/WETH9.json").bytecode, self.owner)
         arguments = encode(["string", "string", "uint8", "uint256"], ["X", "X", 18, 100])
-        self.x = backend.deploy(TEST_TOKEN.bytecode + arguments, self.owner)
-        code = creation_code(self.owner, [self.operator], self.treasury)
-        self.executor = backend.deploy(code if runtime is None else runtime + code[-(32 * 5) :], self.owner)
+        self.x = backend.deploy(own_code("TestToken.sol", "TestToken") + arguments, self.owner)
+        build = next(each for each in builds() if each.name == build_name)
+        code = build.deployment(self.owner, [self.operator], self.treasury)
+        self.executor = backend.deploy(code, self.owner)
         actor = own_code("Actor.sol", "Actor")
         arguments = encode(["address"] * 3, [self.executor, self.p, self.x])
         self.actor = backend.deploy(actor + arguments, self.owner)
@@ -104,5 +105,9 @@ class Bytecode:
             "take": lambda: op(Kind.TAKE, 1, bytes.fromhex(self.x[2:])),
             "wrap": lambda: op(Kind.WRAP, 1, b"\x00\x02"),
             "unwrap": lambda: op(Kind.UNWRAP, 1, b"\x00"),
+            "loan_v3": lambda: op(Kind.LOAN_V3, 1, actor),
+            "v4_swap": lambda: op(Kind.V4_SWAP, 1, bytes(20) + actor + bytes(2) + b"\x01" + bytes(2) + b"\x01"),
+            "sync": lambda: op(Kind.SYNC, 0, bytes.fromhex(self.x[2:])),
+            "settled": lambda: op(Kind.SETTLED, 0),
             "received": lambda: op(Kind.RECEIVED, 0, x),
         }[name]()

@@ -89,6 +89,25 @@ class TestSettings:
         )
         assert reason(world, stolen, world.operator).startswith("Shortfall")
 
+    def test_inventory_is_not_sent_around(self, world: World) -> None:
+        """To itself would be a transfer for nothing, which some tokens charge or refuse."""
+        world.backend.send(world.executor, contract.set_treasury(world.executor), world.owner)
+        data = encode_plan(world.hops(("v2", "v2"), 10**17), world.tokens["W"], 1, 100)
+        world.backend.send(world.executor, data, world.operator)
+        own = bytes.fromhex(world.executor[2:])
+        assert not [
+            log
+            for log in world.backend.evm.result.logs
+            if str(log.address).lower() == world.tokens["W"]
+            and [bytes.fromhex(str(t).removeprefix("0x"))[12:] for t in log.topics[1:]] == [own, own]
+        ]
+
+    def test_an_accepted_offer_is_over(self, world: World) -> None:
+        world.backend.send(world.executor, contract.offer_ownership(world.stranger), world.owner)
+        assert world.read(world.executor, "pendingOwner()", ["address"]) == (world.stranger,)
+        world.backend.send(world.executor, contract.accept_ownership(), world.stranger)
+        assert world.read(world.executor, "pendingOwner()", ["address"]) == (NATIVE,)
+
     def test_owner_functions_for_recipients(self, world: World) -> None:
         for data in (contract.set_bribe_cap(1), contract.set_bribe_recipient(world.stranger, True)):
             assert reason(world, data, world.operator) == "NotOwner"

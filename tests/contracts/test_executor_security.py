@@ -9,7 +9,7 @@ from ouro.execution import contract
 from ouro.execution.encode import Kind, Op, Program, classify_revert, encode_plan, encode_program, operations
 from ouro.hashing import selector
 
-ACTS = ("Nothing", "SilentPool", "AlteredData", "TwiceV3", "ForgedV2", "Relay", "Reenter", "Honest")
+ACTS = ("Nothing", "SilentPool", "AlteredData", "TwiceV3", "ForgedV2", "Relay", "Reenter", "Honest", "Gift")
 
 
 def reason_of(world: World, data: bytes, sender: str | None = None) -> tuple[str, str]:
@@ -256,6 +256,17 @@ class TestTokens:
         world.backend.send(token, calldata("configureToken(bool,bool,uint256)", False, True, 0), world.stranger)
         data = program(world, transfer(5, world.stranger), token=token)
         assert reason_of(world, data) == ("bug", "TransferFailed")
+
+    @pytest.mark.parametrize("refuses", [True, False])
+    def test_a_payout_that_is_refused_undoes_everything(self, world: World, refuses: bool) -> None:
+        token = deploy_hostile(world, "Gift")
+        world.backend.send(token, calldata("configureToken(bool,bool,uint256)", False, refuses, 0), world.stranger)
+        data = program(world, Op(Kind.V2_SWAP, token, True, 1, None), token=token, min_profit=5)
+        if refuses:
+            assert reason_of(world, data) == ("bug", "TransferFailed")
+        else:
+            world.backend.send(world.executor, data, world.operator)
+            assert world.balance(token, world.treasury) == 5
 
     def test_profit_token_without_code(self, world: World) -> None:
         data = program(world, transfer(5, world.stranger), token=address_of("nothing here"))

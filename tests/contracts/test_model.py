@@ -2,20 +2,23 @@
 
 import random
 
+import pytest
 from model import Case, Machine, Revert, cases, outcome, search
 from modelworld import Bytecode
+from world import BUILDS
 
 
 def test_nothing_suspicious_in_all_programs_of_two_operations() -> None:
     states, passed, bad = search(2, pairs=False)
     print(f"model: {states} states, {passed} went through")
-    assert states == 8160
+    assert states == 12_600
     assert passed > 1000
     assert bad == []
 
 
-def test_bytecode_agrees_on_a_sample() -> None:
-    bytecode = Bytecode()
+@pytest.mark.parametrize("build", BUILDS)
+def test_bytecode_agrees_on_a_sample(build: str) -> None:
+    bytecode = Bytecode(build)
     chosen = random.Random(3).sample(list(cases(3, pairs=False)), 400)
     assert [case for case in chosen if bytecode.outcome(case) != outcome(case)[0]] == []
 

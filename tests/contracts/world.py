@@ -5,6 +5,7 @@ buy one W back in the dear pools, so every cycle W → T1 → … → Tk → W g
 """
 
 import math
+import os
 import re
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ TEST_TOKEN = load_json(ROOT / "src/ouro/testnet/artifacts_own/TestToken.json")
 TRANSIENT = "OuroExecutor"
 STORAGE = "OuroExecutorStorage"
 BUILDS = (TRANSIENT, STORAGE)
+TESTED = (TRANSIENT,) if os.environ.get("OURO_TEST_EXECUTOR") else BUILDS
+"""A mutant takes the place of the first (conftest.py)."""
 SPECS = {TRANSIENT: "Cancun", STORAGE: "London"}
 """The oldest rules that a build is made for."""
 MAX_UINT = (1 << 256) - 1
@@ -118,12 +121,14 @@ def _reverted(text: str) -> Reverted:
 class NodeBackend:
     """An anvil of its own that mines each transaction at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, hardfork: str | None = None) -> None:
+        """``hardfork`` None: the node's newest."""
         binary = ROOT / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+        rules = [] if hardfork is None else ["--hardfork", hardfork]
         # Its output goes to a file: a pipe that nobody drains would stop the node.
         self._output = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - open as long as the node
         self.process = subprocess.Popen(
-            [str(binary), "--port", "0", "--chain-id", "9300001", "--gas-limit", "60000000"],
+            [str(binary), "--port", "0", "--chain-id", "9300001", "--gas-limit", "60000000", *rules],
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

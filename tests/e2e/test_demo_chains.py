@@ -13,10 +13,22 @@ from ouro.testnet.compositions import all_names
 pytestmark = [pytest.mark.e2e, pytest.mark.node]
 
 KINDS = {
-    "algebra_adaptive", "algebra_integral", "bscswap", "pancake_v2", "pancakeswap_v3", "slipstream",
-    "solidly_stable", "solidly_volatile", "sushiswap_v2", "swapr", "trader_joe", "uniswap_v2", "uniswap_v3",
-    "uniswap_v4", "uniswap_v4_native",
-}  # fmt: skip
+    "algebra_adaptive",
+    "algebra_integral",
+    "bscswap",
+    "pancake_v2",
+    "pancakeswap_v3",
+    "slipstream",
+    "solidly_stable",
+    "solidly_volatile",
+    "sushiswap_v2",
+    "swapr",
+    "trader_joe",
+    "uniswap_v2",
+    "uniswap_v3",
+    "uniswap_v4",
+    "uniswap_v4_native",
+}
 
 
 NEW = {"algebra_integral", "swapr", "uniswap_v4_native"}

@@ -48,7 +48,7 @@ async def bench(seeded: LocalChain, tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[AnvilNode]:
     config = NodeConfig(
-        chain_id=CHAIN_ID, gas_limit=3_000_000_000, order="fifo", base_fee_wei=1, code_size_limit=1 << 17
+        chain_id=CHAIN_ID, gas_limit=3_000_000_000, order="fifo", base_fee_wei=1, code_size_limit=1 << 20
     )
     with AnvilNode(config, tmp_path / "a node") as started:
         yield started

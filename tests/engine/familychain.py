@@ -171,7 +171,7 @@ def unit_price_pools(family: str, client: Client, *, native: bool = False) -> Ve
 def _add_position(family: str, chain: NodeChain, play: Any, lower: int, upper: int, amount: int) -> None:
     if family == "uniswap_v4":
         assert play._change(lower, upper, amount)
-    elif family.startswith("algebra"):
+    elif family in ("algebra_integral", "algebra_adaptive"):
         signature = "mint(address,address,int24,int24,uint128,bytes)"
         chain.drive(play.pool, call_bytes(signature, chain.driver, chain.driver, lower, upper, amount, b""))
     else:

@@ -1,13 +1,10 @@
 """Deployment on real nodes: one address everywhere, nobody else can take it, and every refusal sends nothing."""
 
-import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import coincurve
@@ -16,8 +13,8 @@ from eth_account import Account
 
 from ouro.chain.errors import RpcError, WrongChain
 from ouro.chain.pool import EndpointPool
-from ouro.execution import create3, deployplan
-from ouro.execution.builds import Build, DeployError, builds, choose_build, missing_opcodes
+from ouro.execution import create3
+from ouro.execution.builds import DeployError, builds, choose_build, missing_opcodes
 from ouro.execution.contract import set_operator
 from ouro.execution.create3 import PROXY, address_of_salt, deploy_call, salt_of, shared_factory
 from ouro.execution.deployer import Deployed, deploy
@@ -31,7 +28,6 @@ from ouro.types import Address, FeeBid
 
 pytestmark = pytest.mark.node
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = coincurve.PrivateKey(keccak(b"a deployer of these tests"))
 DEPLOYER: Address = Account.from_key(KEY.secret).address.lower()
 OWNER, TREASURY, OPERATOR, STRANGER = ("0x" + digit * 40 for digit in "abcd")
@@ -107,47 +103,14 @@ def without_proxy(node: AnvilNode) -> AnvilNode:
     return node
 
 
-@cache
-def storage_build() -> Build:
-    """What runs without transient storage: the shipped build, or the same source with the opcodes exchanged."""
-    if len(builds()) > 1:
-        return builds()[1]
-    compiler = _compiler()
-    source = compiler.collect("OuroExecutor.sol")
-    source = {name: text.replace("tload(", "sload(").replace("tstore(", "sstore(") for name, text in source.items()}
-    _, output = compiler.compile_sources(source, ("london", True, 200))
-    made = output["contracts"]["OuroExecutor.sol"]["OuroExecutor"]["evm"]
-    code, runtime = (bytes.fromhex(made[part]["object"]) for part in ("bytecode", "deployedBytecode"))
-    return replace(builds()[0], name="storage", creation_code=code, runtime_code=runtime)
-
-
-def _compiler() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ouro_compile_for_deploy", ROOT / "contracts" / "compile.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 # ------------------------------------------------------------------------------------------------- deployment
 
 
-async def test_same_address_on_chains_that_differ_in_everything(
-    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("hardfork", ["london", "shanghai"])
+async def test_same_address_on_chains_that_differ_in_everything(make_node: MakeNode, hardfork: str) -> None:
     """Chain id, hard fork, build, owner's past, way to the factory, fees."""
-    shipped = (builds()[0], storage_build())
-
-    async def choose(node: Any) -> Build:
-        return await choose_build(node, shipped)
-
-    monkeypatch.setattr(deployplan, "choose_build", choose)
-    monkeypatch.setattr(
-        "ouro.execution.onchain.build_of", lambda code: next((b for b in shipped if b.matches(code)), None)
-    )
     modern = await run(make_node(), wish())
-    old_node = without_proxy(make_node(9_300_250, hardfork="shanghai"))
+    old_node = without_proxy(make_node(9_300_250, hardfork=hardfork))
     rpc(old_node, "anvil_setNonce", DEPLOYER, "0x11")
     old = await run(old_node, wish(9_300_250, fee_model="legacy"))
     assert (
@@ -155,7 +118,7 @@ async def test_same_address_on_chains_that_differ_in_everything(
         == old.address
         == (await run(make_node(9_300_002, block_time_s=0.2), wish(9_300_002))).address
     )
-    assert modern.build is not old.build
+    assert (modern.build.name, old.build.name) == ("OuroExecutor", "OuroExecutorStorage")
     assert old.factory == modern.factory == shared_factory()
     assert len(old.receipts) == 4  # funding, proxy, factory, executor
     async with pool(old_node) as endpoints:

@@ -11,14 +11,12 @@ from ouro.chain.fees import FeeModel
 from ouro.config.model import BidConfig
 from ouro.execution.encode import EncodeError, decode_program
 from ouro.execution.planner import (
-    CALLDATA_GAS_PER_BYTE,
-    EXECUTOR_OVERHEAD_GAS,
-    TRANSACTION_BASE_GAS,
     expected_gas,
     plan_id_of,
     plan_of,
     priority_fee_wei,
 )
+from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Cycle, Edge
 
 GWEI = 10**9
@@ -106,14 +104,12 @@ def test_fees_of_both_kinds_of_chain() -> None:
     assert legacy.max_fee_per_gas_wei == legacy.max_priority_fee_per_gas_wei == dynamic.max_fee_per_gas_wei
 
 
-def test_gas_and_its_limit_grow_with_the_path() -> None:
+def test_gas_is_that_of_the_transaction_and_of_its_swaps() -> None:
     two = opportunity(gas=100_000)
-    longer = Cycle((*two.cycle.edges, Edge("0x" + "0c" * 20, 0, 1)), (WETH, DAI, "0x" + "bc" * 20, WETH))
-    base = TRANSACTION_BASE_GAS + EXECUTOR_OVERHEAD_GAS + 100_000
-    assert expected_gas(two) == base + CALLDATA_GAS_PER_BYTE * (64 + 2 * 48)
-    assert expected_gas(replace(two, cycle=longer)) == base + CALLDATA_GAS_PER_BYTE * (64 + 3 * 48)
+    assert expected_gas(two) == TRANSACTION_GAS + 100_000
     made = plan_of(two, chain_config(), plan_context(), "public")
-    assert made.gas_limit >= made.expected_gas == expected_gas(two)
+    assert made.expected_gas == expected_gas(two)
+    assert made.gas_limit == 3 * made.expected_gas
     assert len(made.calldata) <= 64 + 2 * 48
 
 
@@ -143,3 +139,17 @@ def test_a_path_that_the_executor_cannot_run_is_refused_by_name() -> None:
     context = plan_context(families={POOL_A: "uniswap_v2", POOL_B: "curve"})
     with pytest.raises(EncodeError, match="family"):
         plan_of(opportunity(), chain_config(), context, "public")
+
+
+def test_late_by_time_where_block_numbers_are_the_parents() -> None:
+    """Arbitrum: no block number in the program, but the last second of the last block that counts."""
+    for blocks, patience_s in ((1, 0), (3, 24)):
+        config = chain_config(inclusion_blocks=blocks, late_by="time", block_time_ms=12_000)
+        context = plan_context()
+        made = plan_of(opportunity(), config, context, "public")
+        program = decode_program(made.calldata)
+        assert program.max_block_number is None
+        assert program.deadline == context.execution_block.timestamp + patience_s
+        assert made.max_block_number == 10 + blocks
+        plain = decode_program(plan_of(opportunity(), chain_config(), context, "public").calldata)
+        assert program.ops == plain.ops

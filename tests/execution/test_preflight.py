@@ -1,8 +1,9 @@
 """Pre-flight against the receipts of a real node: profit, amounts, gas, reasons."""
 
 import pytest
+from packages import own_code  # pyright: ignore[reportMissingImports]
 from shadowing import Follower
-from world import World  # pyright: ignore[reportMissingImports]
+from world import STORAGE, NodeBackend, World  # pyright: ignore[reportMissingImports]
 
 from ouro.execution.encode import Program, encode_plan, encode_program, operations
 from ouro.execution.preflight import Preflight
@@ -94,6 +95,28 @@ def test_gas_of_receipts(node_world: World, shape: tuple[str, ...]) -> None:
         gas = node_world.backend.send(node_world.executor, calldata, node_world.operator)
     print(f"gas {'-'.join(shape)}: {gas}")
     assert gas <= TARGETS[shape]
+
+
+async def test_the_storage_build_on_an_old_chain() -> None:
+    """By London's rules, where its words rest: from the first trade on, gas equals the receipts."""
+    backend = NodeBackend("london")
+    try:
+        world = World(backend, STORAGE, own_code("TestToken.sol", "TestToken")).build(3)
+        follower = Follower(world)
+        shadow = await shadow_of(world, follower)
+        preflight = Preflight(shadow)
+        for shape in [("v2", "v2"), ("v3", "v2"), ("v2", "v3", "v3")] * 2:
+            hops = world.hops(shape, 10**14)
+            data = encode_plan(hops, world.tokens["W"], 1, 10**6)
+            context = next_context(world)
+            listed, result = preflight.run_listed(data, world.operator, context, hops, follower.states)
+            assert result.ok, result.revert_reason
+            assert result.realised_profit_wei == hops[-1].amount_out_wei - hops[0].amount_in_wei
+            assert backend.send(world.executor, data, world.operator, access_list=listed) == result.gas_used, shape
+            while follower.number < follower.head():
+                shadow.apply(follower.number + 1, follower.advance())
+    finally:
+        backend.close()
 
 
 async def test_failures_have_a_kind_and_a_reason(node_world: World) -> None:

@@ -309,6 +309,12 @@ def trusting(book: TokenBook, token: str) -> TokenBook:
     return made
 
 
+def test_the_native_coin_is_no_token() -> None:
+    native, token = "0x" + "00" * 20, "0x" + "1" * 40
+    assert TokenBook().missing([native, token]) == [token]
+    assert TokenBook().refusal([native]) is None
+
+
 def test_an_unknown_result_does_not_replace_a_verdict() -> None:
     report = TokenReport("0x1", "0x2", Verdict.REFUSED, "why", 5, "0x")
     book = TokenBook()

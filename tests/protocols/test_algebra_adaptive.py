@@ -45,6 +45,7 @@ def adaptive(
         POOL,
         TOKENS,
         OPERATOR,
+        OPERATOR,
         state.tick_spacing,
         config,
         fee_ppm(points, config),

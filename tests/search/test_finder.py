@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ouro.search.arrays import PoolPieces, StaticArrays, build_arrays, constant_product
 from ouro.search.cycles import CycleBudgetError, CycleIndex
-from ouro.search.finder import Candidates, Finder, Method, SearchInputError
+from ouro.search.finder import Candidates, Finder, Method, SearchInputError, bytes_per_result
 
 METHODS = list(Method)
 
@@ -163,6 +163,51 @@ def test_both_methods_agree_over_a_stream_of_blocks(seed: int, max_hops: int) ->
             if {int(arrays.edge_pool[edge]) for edge in path} & {int(pool) for pool in touched}
         }
         assert {path: full[path] for path in as_set(first) if path in on_touched} == on_touched
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), max_hops=st.integers(2, 4))
+def test_what_is_kept_from_block_to_block_equals_a_full_search(method: Method, seed: int, max_hops: int) -> None:
+    """Replace what goes through touched pools, keep the rest: bit for bit what a new finder finds."""
+    arrays = random_market(seed, 7, 24, 0.03)
+    rng = np.random.default_rng(seed)
+    finder = Finder(arrays, [0, 2], max_hops, method=method)
+    kept = {candidate.edges: candidate for candidate in finder.evaluate_all()}
+    for _ in range(6):
+        touched = {int(pool) for pool in rng.choice(24, rng.integers(0, 6), replace=False)}
+        for pool in touched:
+            for edge in range(arrays.pool_edge_start[pool], arrays.pool_edge_start[pool + 1]):
+                arrays.segs[arrays.seg_start[edge], :2] *= rng.lognormal(0, 0.02, 2)
+        if rng.random() < 0.5:
+            flipped = int(rng.integers(24))
+            arrays.enabled[flipped] ^= True
+            touched.add(flipped)
+        found = finder.evaluate(sorted(touched))
+        kept = {
+            edges: candidate
+            for edges, candidate in kept.items()
+            if touched.isdisjoint(arrays.edge_pool[list(edges)].tolist())
+        }
+        kept |= {candidate.edges: candidate for candidate in found}
+        assert kept == {candidate.edges: candidate for candidate in Finder(arrays, [0, 2], max_hops).evaluate_all()}
+
+
+def test_results_beyond_the_memory_budget_are_the_best_that_fit() -> None:
+    arrays = random_market(5, 12, 400, 0.05)
+    every = Finder(arrays, [0], 4).evaluate_all()
+    budget = 1 << 20
+    assert len(every) * bytes_per_result(4) > 4 * budget
+    finder = Finder(arrays, [0], 4, budget_bytes=budget)
+    with pytest.raises(CycleBudgetError):
+        finder.evaluate_all()
+    best = finder.evaluate_within_budget(np.arange(400))
+    assert len(best) > 100
+    assert len(best) * bytes_per_result(4) <= budget
+    assert finder.stats.threshold > 0
+    assert list(best) == every[: len(best)]
+    assert every[len(best)].value <= finder.stats.threshold
+    assert list(Finder(arrays, [0], 4).evaluate_within_budget([3])) == list(Finder(arrays, [0], 4).evaluate([3]))
 
 
 def test_order_is_by_value_and_the_same_every_time() -> None:

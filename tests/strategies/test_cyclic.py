@@ -12,6 +12,7 @@ from ouro.market.market import Market
 from ouro.protocols.uniswap_v2 import UniswapV2, UniswapV2State
 from ouro.search.finder import Candidates, Finder
 from ouro.strategies.cyclic import CyclicStrategy, MarketView, Selection, strategy_name
+from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Opportunity
 
 HASH = "0x" + "11" * 32
@@ -145,7 +146,7 @@ def test_gas_decides_and_what_is_near_is_carried() -> None:
     market = market_of(TWO_GAPS)
     candidates = search(market)
     best = select(market, candidates).opportunities[0]
-    break_even = best.gross_profit_wei // (21_000 + best.gas_units)
+    break_even = best.gross_profit_wei // (TRANSACTION_GAS + best.gas_units)
     assert len(select(market, candidates, gas_price_wei=break_even - 1).opportunities) == 1
     assert select(market, candidates, gas_price_wei=break_even + 1).opportunities == []
     near = int(candidates[0].profit / (0.8 * (21_000 + 120_000)))

@@ -126,6 +126,19 @@ def test_senseless_optima_give_nothing(amount: float) -> None:
     assert finish_one(book.headers, 2, amount, 1.0, 0, 0.0, 50, path, finish_scratch())[0] == NOTHING
 
 
+@pytest.mark.parametrize("amount", [1.0, 5.0, 1e6])
+@pytest.mark.parametrize("kinds", ["33", "32", "23"])
+def test_an_input_that_buys_nothing_is_no_end(kinds: str, amount: float) -> None:
+    """The float optimum may lie below one unit of the middle token; one unit is tried then."""
+    rng = np.random.default_rng(2)
+    states = [pool_of(kind, k, 0, 1e8 / 15e18 * (1 - 0.05 * k), rng) for k, kind in enumerate(kinds)]
+    hops = [ExactHop(FAMILIES[s.family], s, k, 1 - k) for k, s in enumerate(states)]
+    found = finish(hops, amount, CONTEXT, expected_profit=1.0)
+    assert found is not None
+    assert found.profit_wei > 0
+    assert found.amounts_wei[1] >= 1
+
+
 def by_quotes(hops: list[ExactHop], amount_in: float, profit: float, costs: Costs) -> ExactCycle | None:
     quotes = Quotes(hops, CONTEXT, 4_000, costs)
     with suppress(OutOfQuotesError):

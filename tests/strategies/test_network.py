@@ -17,9 +17,10 @@ from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import EMPTY_TICKS
 from ouro.search.finder import Finder
 from ouro.strategies.cyclic import CyclicStrategy
+from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.strategies.netted import Flow, plan_netted
 from ouro.strategies.netted_plan import NettedPlan, PlanError, verify_plan
-from ouro.strategies.network import BASE_GAS, NetworkStrategy, NetworkView
+from ouro.strategies.network import NetworkStrategy, NetworkView
 
 HASH = "0x" + "11" * 32
 DECIMALS = (18, 6, 8, 18, 18, 2)
@@ -179,11 +180,11 @@ def test_gas_leaves_out_pools_that_do_not_pay_for_themselves() -> None:
     market = ring_with_detour()
     free = strategy_of(market, address(1)).batch(market.context).plan
     assert free is not None
-    worth = free.profit_wei / (4 * 62_000)
+    worth = free.profit_wei / (4 * 49_500)
     dear = strategy_of(market, address(1)).batch(market.context, gas_price_wei=0.6 * worth)
     assert dear.plan is not None
     assert len(dear.plan.trades) == 2
-    net = dear.plan.profit_wei - 0.6 * worth * (BASE_GAS + dear.plan.gas_units)
+    net = dear.plan.profit_wei - 0.6 * worth * (TRANSACTION_GAS + dear.plan.gas_units)
     assert 0 < net <= dear.bound_wei
     assert strategy_of(market, address(1)).batch(market.context, gas_price_wei=10 * worth).plan is None
 

@@ -118,6 +118,9 @@ class ChainConfig(_Section):
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    late_by: Literal["block", "time"] = "block"
+    """By what a transaction knows that it comes too late: "time" where ``block.number`` is not the chain's own but
+    its parent's (Arbitrum)."""
     access_lists: Literal["on", "off"] = "on"
     """Whether transactions list what they touch, where that saves gas. Off where the list's bytes cost more than it
     saves: rollups that charge for data apart."""
@@ -130,13 +133,17 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
-    max_hops: Annotated[int, Field(ge=2, le=4)] = 4
+    max_hops: Annotated[int, Field(ge=2, le=5)] = 4
+    search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
+    probe_tokens: Literal["off", "refuse", "admit"] = "off"
+    """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
+    those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""
     refresh_timeout_ms: PositiveInt = 250
     """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
     not read again by then sit that block out."""

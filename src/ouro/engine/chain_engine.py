@@ -35,6 +35,7 @@ from ouro.ledger.ledger import Ledger
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
+from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
 from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
@@ -219,6 +220,7 @@ class ChainEngine:
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
         upkeep = Upkeep(state, node, self._shared.config.data_dir)
+        upkeep.tokens.tend()
         try:
             async for event in feed:
                 match event:
@@ -238,6 +240,7 @@ class ChainEngine:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
+            await upkeep.tokens.close()
 
     async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
         try:
@@ -411,7 +414,7 @@ def _route(plan: Plan, state: ChainState) -> str:
 
 def _token_name(token: Address, state: ChainState) -> str:
     """The wrapped native coin by the configuration, for its own name may be that of another chain's (WETH9)."""
-    if token == state.config.wrapped_native:
+    if token in (state.config.wrapped_native, NATIVE):
         return _NATIVE
     symbol = state.market.tokens[token].symbol if token in state.market.tokens else ""
     return symbol if symbol and symbol.casefold() != _NATIVE else token[:8]

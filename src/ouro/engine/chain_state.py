@@ -64,8 +64,10 @@ class ChainState:
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
         self.touched: set[int] = set(range(market.arrays.n_pools))
         self._moved: set[int] = set()
+        self.unadmitted: frozenset[PoolId] = frozenset()
         self.prices.refresh()
-        self.finder = Finder(market.arrays, self._start_ids(), config.max_hops)
+        budget = config.search_memory_mb << 20
+        self.finder = Finder(market.arrays, self._start_ids(), config.max_hops, budget_bytes=budget)
         self.strategy = CyclicStrategy(market)
         self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
         self.revalue()
@@ -164,8 +166,9 @@ class ChainState:
 
     @property
     def unconfirmed(self) -> frozenset[PoolId]:
-        """Pools that must not be traded at this block: what no log tells was not read at it."""
-        return frozenset(self.market.to_confirm)
+        """Pools that must not be traded at this block: what no log tells was not read at it, or a token of theirs
+        has not been admitted yet."""
+        return self.unadmitted | frozenset(self.market.to_confirm)
 
     @property
     def wants_refresh(self) -> bool:

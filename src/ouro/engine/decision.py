@@ -24,7 +24,7 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
     Pools in ``locked`` are under way in an earlier attempt and are left alone.
     """
     context = state.market.context
-    candidates = state.finder.evaluate(state.take_touched())
+    candidates = state.finder.evaluate_within_budget(state.take_touched())
     gas_price = context.base_fee_wei + state.config.bid.min_priority_fee_wei
     selection = state.strategy.opportunities(
         candidates, context, update.number, update.hash, gas_price_wei=gas_price, locked=locked

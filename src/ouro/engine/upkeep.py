@@ -8,6 +8,7 @@ import structlog
 from ouro.chain.errors import ChainError
 from ouro.chain.rpc import Caller
 from ouro.engine.chain_state import ChainState
+from ouro.engine.token_watch import TokenWatch
 from ouro.execution.shadow import ShadowError
 from ouro.market.creation import NewPool
 from ouro.market.errors import MarketError, SyncError
@@ -27,6 +28,7 @@ class Upkeep:
         self._node = node
         self._data_dir = data_dir
         self._waiting: list[NewPool] = []
+        self.tokens = TokenWatch(state, node, data_dir)
         self._blocks = 0
 
     def born(self, pools: tuple[NewPool, ...]) -> None:
@@ -43,12 +45,14 @@ class Upkeep:
     async def tend(self) -> None:
         """After a block, when no newer one waits."""
         self._blocks += 1
+        self.tokens.tend()
         state = self._state
         try:
             if self._waiting:
                 await self._join()
             if self._blocks % REPAIR_EVERY_BLOCKS == 0 and state.market.quarantine:
                 healed = await repair_pools(state.market, state.config, self._node)
+                self.tokens.enforce()
                 self._welcome(healed.tolist())
             if self._blocks % REPAIR_EVERY_BLOCKS == 0:
                 await self._complete_shadow()
@@ -64,6 +68,7 @@ class Upkeep:
         self._waiting = []
         # The search must know every pool id before the next block touches one; the shadow may follow later.
         self._welcome(joined.tolist())
+        self.tokens.enforce()
         await self._complete_shadow()
 
     def _welcome(self, pool_ids: list[int]) -> None:

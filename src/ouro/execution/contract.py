@@ -15,6 +15,14 @@ from ouro.types import Address
 NATIVE: Address = "0x" + "00" * 20
 """What ``withdraw`` takes as the token of the native coin."""
 
+SCRATCH_SLOTS = (
+    0x6F75726F00,  # who may call back
+    0x6F75726F10,  # V4's manager
+    *range(0x6F75726F20, 0x6F75726F30),  # tokens
+    *range(0x6F75726F40, 0x6F75726F50),  # what was held of them
+)
+"""Words that the storage build uses while a program runs. They rest non-zero: that decides what a write costs."""
+
 TREASURY_SLOT = 2
 OPERATORS_SLOT = 3
 

@@ -30,7 +30,7 @@ _PROTOCOL_FEES_SLOT = 1
 _GUARD_SLOT = 0x9B779B17422D0DF92223018B32B4D1FA46E071723D6817E2486D003BECC55F00
 """ERC-7201 place of OpenZeppelin's reentrancy guard."""
 _RING_SIZE = 65_535
-_NEXT_ENTRIES = 4
+_TICK_WORDS = 4
 _U256 = (1 << 256) - 1
 _CLONE_HEAD, _CLONE_TAIL = bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
 
@@ -52,7 +52,21 @@ class ViewCall:
 
 def pool_places(state: Any) -> list[Place]:
     """Words that a swap may touch in the pool's own contract, without a V3 oracle ring (see ``ring_places``)."""
-    return [(home_of(state), slot) for slot in _slots(state)]
+    return [(home_of(state), slot) for slot in _slots(state)] + _data_storage_places(state)
+
+
+def _data_storage_places(state: Any) -> list[Place]:
+    """What a swap reads in the contract that an adaptive fee comes from: entries, the next places, the settings.
+
+    Entries that left the window read as missing in the copy; the contract's search passes over such.
+    """
+    if state.family != "algebra_adaptive":
+        return []
+    size, last = algebra_state.RING, state.timepoint_index
+    held = [(last - back) % size for back in range(len(state.timepoints))]
+    entries = dict.fromkeys((*held, 0, (last + 1) % size, (last + 2) % size))
+    slots = [algebra_state.TIMEPOINTS_SLOT + 2 * entry + word for entry in entries for word in (0, 1)]
+    return [(state.operator, slot) for slot in (*slots, algebra_state.FEE_CONFIG_SLOT)]
 
 
 def _slots(state: Any) -> Iterator[int]:
@@ -71,8 +85,8 @@ def _slots(state: Any) -> Iterator[int]:
         yield from _ALGEBRA_SLOTS
         yield from _algebra_slots(state, all_words=True)
     elif state.family == "algebra_adaptive":
-        yield from range(algebra_state.BITMAP_SLOT + 2)
-        yield from _adaptive_slots(state, range(4))
+        yield from range(algebra_state.TICKS_SLOT)
+        yield from _adaptive_slots(state, range(_TICK_WORDS))
     elif state.family == "uniswap_v4":
         base = uniswap_v4.base_slot(state)
         yield from _MANAGER_SLOTS
@@ -96,9 +110,9 @@ def places_from_logs(state: Any) -> list[Place]:
     elif state.family == "algebra_integral":
         slots = [*algebra_integral.global_words(state), *_algebra_slots(state, all_words=False)]
     elif state.family == "algebra_adaptive":
-        entries = [(state.operator, slot) for slot in algebra_state.timepoint_words(state)]
-        slots = [*algebra_state.words(state), *_adaptive_slots(state, (0,))]
-        return [*((state.address, slot) for slot in slots), *entries]
+        slots = [*algebra_state.words(state), *_adaptive_slots(state, range(1))]
+        entry = algebra_state.timepoint_words(state) if len(state.timepoints) else {}
+        return [(state.address, slot) for slot in slots] + [(state.operator, slot) for slot in entry]
     else:
         base = uniswap_v4.base_slot(state)
         slots = [base, (base + uniswap_v4.LIQUIDITY) & _U256, *_v4_slots(state, range(1))]
@@ -129,6 +143,9 @@ def drifting_places(state: Any) -> list[Place]:
     told = set(places_from_logs(state))
     if state.family == "algebra_integral":  # its own book of reserves
         return [place for slot in _ALGEBRA_SLOTS if (place := (state.address, slot)) not in told]
+    if state.family == "algebra_adaptive":  # fee growth, the farm, and settings that the pool does not tell
+        slots = [slot for slot in range(algebra_state.TICKS_SLOT) if (state.address, slot) not in told]
+        return [(state.operator, algebra_state.FEE_CONFIG_SLOT), *((state.address, slot) for slot in slots)]
     if state.family == "solidly":  # fee indices, the number of observations
         return [place for slot in _SOLIDLY_SLOTS if (place := (state.address, slot)) not in told]
     return []
@@ -139,13 +156,6 @@ def ring_places(state: Any, words: Mapping[Place, int]) -> list[Place]:
     if state.family in CONCENTRATED:
         slot0 = words.get((state.address, state.layout.slot0), 0)
         return [(state.address, slot) for slot in observation_slots(slot0, state.layout.observations)]
-    if state.family == "algebra_adaptive":
-        # what a fee of today may search: all entries that are kept, with those that the ring writes next
-        count = len(state.timepoints)
-        first = state.timepoint_index - count
-        spots = [(first + k) % algebra_state.RING for k in range(count + _NEXT_ENTRIES)]
-        entries = [algebra_state.TIMEPOINTS_SLOT + 2 * spot + word for spot in spots for word in (0, 1)]
-        return [(state.operator, slot) for slot in (*entries, algebra_state.FEE_CONFIG_SLOT)]
     if state.family == "solidly":
         length = solidly.RESERVE0_SLOT - 3
         count = words.get((state.address, length), 0)
@@ -170,10 +180,16 @@ def view_calls(state: Any, words: Mapping[Place, int]) -> list[ViewCall]:
             selector("getAmountOut(uint256,address)") + _word(state.unit0) + _word(int(state.tokens[0], 16))
         )
         return [ViewCall(pool, amount_out), ViewCall(factory, selector("isPaused()"))]
+    if state.family == "algebra_adaptive":
+        farm = words.get((pool, algebra_state.LIQUIDITY_SLOT + 1), 0) >> 32
+        beside = [
+            ViewCall(state.operator, selector("feeConfig()")),
+            ViewCall(state.factory, selector("vaultAddress()")),
+        ]
+        now = selector("increaseCumulative(uint32)") + _word((1 << 32) - 1)
+        return [*beside, ViewCall(_account(farm), now, pool)] if farm else beside
     if state.family == "slipstream":
         return [ViewCall(pool, selector("fee()")), ViewCall(pool, selector("unstakedFee()"))]
-    if state.family == "algebra_adaptive":
-        return [ViewCall(state.operator, selector("feeConfig()"))]
     if state.family == "pancakeswap_v3":
         farm = words.get((pool, state.layout.observations + _RING_SIZE), 0)
         if farm:
@@ -205,6 +221,14 @@ def paid_fee_place(state: Any, delta: Any) -> Place | None:
     return state.address, first if delta.amount0 > 0 else first + 1
 
 
+def _adaptive_slots(state: Any, words: range) -> Iterator[int]:
+    for tick in state.ticks:
+        base = mapping_slot(tick, algebra_state.TICKS_SLOT)
+        yield from ((base + word) & _U256 for word in words)
+    for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
+        yield mapping_slot(word, algebra_state.BITMAP_SLOT)
+
+
 def _bitmap_slots(state: Any) -> Iterator[int]:
     words = {tick // state.tick_spacing >> 8 for tick in state.ticks}
     return (mapping_slot(word, state.layout.bitmap) for word in sorted(words))
@@ -222,14 +246,6 @@ def _v4_slots(state: Any, words: range) -> Iterator[int]:
         yield from ((first + word) & _U256 for word in words)
     for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
         yield uniswap_v4.bitmap_slot(state, word)
-
-
-def _adaptive_slots(state: Any, words: range | tuple[int, ...]) -> Iterator[int]:
-    for tick in state.ticks:
-        base = mapping_slot(tick, algebra_state.TICKS_SLOT)
-        yield from ((base + word) & _U256 for word in words)
-    for word in sorted({tick // state.tick_spacing >> 8 for tick in state.ticks}):
-        yield mapping_slot(word, algebra_state.BITMAP_SLOT)
 
 
 def _algebra_slots(state: Any, *, all_words: bool) -> Iterator[int]:

@@ -10,15 +10,11 @@ from ouro.execution.encode_dag import Guards, Places, encode_dag
 from ouro.execution.program import PoolKey
 from ouro.execution.shapes import MANAGED
 from ouro.hashing import keccak
+from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
-TRANSACTION_BASE_GAS = 21_000
-CALLDATA_GAS_PER_BYTE = 16
-EXECUTOR_OVERHEAD_GAS = 30_000
-"""Entry guards, two balance reads, the payout transfer: measured on receipts, see docs/executor.md."""
-
-GAS_LIMIT_MARGIN_PPM = 2_000_000
-"""Unused gas is not paid for; a first trade writes words that later ones find written, which costs half again."""
+GAS_LIMIT_MARGIN_PPM = 3_000_000
+"""Unused gas is not paid for; a first trade writes words that later ones find written, at four times the price."""
 
 FeeRule = Callable[[int, int], FeeBid]
 """(next base fee, priority fee) → what the transaction offers, by the chain's fee model."""
@@ -47,13 +43,7 @@ def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
 
 def expected_gas(opportunity: Opportunity) -> int:
     """Gas of the whole transaction by the families' model, before pre-flight measures it."""
-    calldata_bytes = 64 + 48 * len(opportunity.cycle.edges)
-    return (
-        TRANSACTION_BASE_GAS
-        + CALLDATA_GAS_PER_BYTE * calldata_bytes
-        + EXECUTOR_OVERHEAD_GAS
-        + opportunity.gas_units
-    )
+    return TRANSACTION_GAS + opportunity.gas_units
 
 
 def hops_of(
@@ -75,11 +65,22 @@ def hops_of(
     return tuple(hops)
 
 
+def guards_of(config: ChainConfig, found_at_number: int, next_block: BlockContext) -> Guards:
+    """The last block, or by ``late_by`` the last second, that the executor runs in.
+
+    ``next_block`` is the first that can include the plan; a second that a block shares is never cut off.
+    """
+    if config.late_by == "block":
+        return Guards(max_block_number=found_at_number + config.inclusion_blocks)
+    seconds = -(-(config.inclusion_blocks - 1) * config.block_time_ms // 1_000)
+    return Guards(deadline=next_block.timestamp + seconds)
+
+
 def calldata_of(
     hops: Sequence[Hop],
     profit_token: Address,
     min_profit_wei: int,
-    max_block_number: int,
+    guards: Guards,
     wrapped_native: Address,
     states: Mapping[PoolId, Any],
 ) -> bytes:
@@ -88,17 +89,19 @@ def calldata_of(
     Raises ``EncodeError``.
     """
     managed = {hop.pool: states[hop.pool] for hop in hops if hop.family in MANAGED}
-    if not managed:
-        return encode_plan(hops, profit_token, min_profit_wei, max_block_number)
+    if not managed and guards.deadline is None:
+        return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
     keys = {
         pool: PoolKey(state.tokens[0], state.tokens[1], state.key_fee, state.tick_spacing, state.hooks)
         for pool, state in managed.items()
     }
     managers = {state.manager for state in managed.values()}
+    if not managers:
+        return encode_dag(hops, profit_token, min_profit_wei, guards)
     if len(managers) > 1:
         raise EncodeError("hops", f"pools of {len(managers)} managers; the executor opens the books of one")
     places = Places(managers.pop(), keys, wrapped_native)
-    return encode_dag(hops, profit_token, min_profit_wei, Guards(max_block_number=max_block_number), places)
+    return encode_dag(hops, profit_token, min_profit_wei, guards, places)
 
 
 def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext, lane: str) -> Plan:
@@ -117,6 +120,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
     floor = _break_even(opportunity.gross_profit_wei, value, cost_native)
     hops = hops_of(opportunity, context.families, context.states)
     max_block = opportunity.block_number + config.inclusion_blocks
+    guards = guards_of(config, opportunity.block_number, context.execution_block)
     return Plan(
         plan_id=plan_id_of(opportunity),
         chain=opportunity.chain,
@@ -133,7 +137,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         found_at_hash=opportunity.block_hash,
         max_block_number=max_block,
         lane=lane,
-        calldata=calldata_of(hops, profit_token, floor, max_block, config.wrapped_native, context.states),
+        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states),
     )
 
 

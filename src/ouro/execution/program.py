@@ -105,7 +105,16 @@ _LAYOUT: dict[Kind, tuple[str, ...]] = {
 _SIZES = {"pool": 20, "fee3": 3, "index": 1, "key": 46, "token": 20, "fee14": 14, "native": 1}
 _WITH_RECIPIENT = frozenset((Kind.TRANSFER, Kind.V2_SWAP, Kind.V3_SWAP, Kind.SEND, Kind.V2_IN, Kind.TAKE))
 _WITH_DIRECTION = frozenset(
-    (Kind.V2_SWAP, Kind.V2_FLASH, Kind.V3_SWAP, Kind.V2_IN, Kind.V4_SWAP, Kind.GUARD_V2, Kind.LOAN_V3)
+    (
+        Kind.V2_SWAP,
+        Kind.V2_FLASH,
+        Kind.V3_SWAP,
+        Kind.V2_IN,
+        Kind.V4_SWAP,
+        Kind.GUARD_V2,
+        Kind.GUARD_V3,
+        Kind.LOAN_V3,
+    )
 )
 _WITHOUT_AMOUNT = frozenset((Kind.UNLOCK, Kind.SYNC, Kind.SETTLED))
 _ZERO_IS_ZERO = frozenset((Kind.RECEIVED, Kind.GUARD_V2, Kind.GUARD_V3))

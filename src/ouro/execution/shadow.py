@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ouro.execution.contract import OPERATORS_SLOT
+from ouro.execution.contract import OPERATORS_SLOT, SCRATCH_SLOTS
 from ouro.execution.evmdb import EvmDatabase, read_word_call
 from ouro.execution.layouts import (
     BALANCES_NOT_TOLD,
@@ -43,7 +43,7 @@ from ouro.hashing import keccak
 from ouro.protocols.base import BalanceChange, StorageWrite, home_of
 from ouro.types import Address, PoolId
 
-_EXECUTOR_SLOTS = range(4)
+_EXECUTOR_SLOTS = (*range(4), *SCRATCH_SLOTS)
 _OTHERS_SLOTS = range(20)
 _U256 = (1 << 256) - 1
 

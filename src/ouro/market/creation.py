@@ -148,8 +148,8 @@ _READERS: Mapping[str, Mapping[str, Callable[[_Event], NewPool]]] = {
     "pancakeswap_v3": {POOL_CREATED: _v3},
     "slipstream": {SPACED_POOL_CREATED: _spaced},
     "solidly": {STABLE_POOL_CREATED: _stable, STABLE_PAIR_CREATED: _stable},
-    "algebra_integral": {ALGEBRA_POOL: _algebra, ALGEBRA_CUSTOM_POOL: _custom_algebra},
     "algebra_adaptive": {ALGEBRA_POOL: _algebra},
+    "algebra_integral": {ALGEBRA_POOL: _algebra, ALGEBRA_CUSTOM_POOL: _custom_algebra},
     "uniswap_v4": {uniswap_v4.INITIALIZE_TOPIC: _v4},
 }
 CREATION_TOPICS: tuple[str, ...] = tuple(dict.fromkeys(topic for readers in _READERS.values() for topic in readers))

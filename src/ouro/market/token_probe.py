@@ -25,7 +25,8 @@ from ouro.market.probe.bridge import ReadBridge
 from ouro.market.probe.script import Job
 from ouro.market.reader import PinnedBlock
 from ouro.market.sealed import read_sealed, write_sealed
-from ouro.protocols.base import PoolState
+from ouro.protocols.base import PoolState, home_of
+from ouro.protocols.uniswap_v4 import NATIVE
 from ouro.types import Address, Hash
 
 KIND, VERSION = "ouro-tokens", 1
@@ -96,7 +97,7 @@ async def probe_token(
     """Try ``token`` in the pool of ``state``. Never raises for what token, pool or node do: the verdict tells."""
     token = token.lower()
     base = next((other for other in state.tokens if other != token), None)
-    holder = getattr(state, "manager", state.address)
+    holder = home_of(state)
     kind = _KINDS.get(state.family, "holder") if base is not None else "holder"
     job = Job(
         token,
@@ -149,11 +150,11 @@ async def _in_its_own_process(job: Job, bridge: ReadBridge, timeout_s: float) ->
 
 
 class TokenBook:
-    """Reports by token, kept in a file. ``trusted`` tokens (named by the operator) are never refused."""
+    """Reports by token, kept in a file. ``trusted`` tokens (named by the operator) are never probed nor refused."""
 
     def __init__(self, trusted: Iterable[Address] = ()) -> None:
         self.reports: dict[Address, TokenReport] = {}
-        self.trusted = frozenset(token.lower() for token in trusted)
+        self.trusted = frozenset((NATIVE, *(token.lower() for token in trusted)))
 
     def refusal(self, tokens: Iterable[Address]) -> str | None:
         """Why a pool of these tokens must not be traded; None where nothing speaks against it."""

@@ -5,8 +5,8 @@ the first swap, mint or burn in range of a block time writes an entry to the poo
 own, ``operator``) and sets the fee that a day of entries gives, for this and all following swaps of that time. So a
 quote depends on the executing block's time: ``at`` gives the pool as the first swap of that time finds it.
 
-``fee_config`` is the operator's: changing it emits nothing at the pool, so it is ``must_refresh``. A ``Fee`` event
-that contradicts it (or a missed log) is a ``DecodeError``: read the pool again.
+``fee_config`` is the operator's: changing it emits nothing at the pool, so it is ``must_refresh``. ``fee_ppm`` is
+what the pool's ``Fee`` events say.
 
 ``storage_writes`` leaves out what moves without an event or does not change amounts: fee growth, what crossings do
 to ticks, the farming contract's address, and token balances (community fees leave without an event of the pool).
@@ -78,7 +78,7 @@ class FieldsDelta(msgspec.Struct, frozen=True):
 
 PoolDelta: TypeAlias = FieldsDelta | InitializeDelta | SwapDelta | LiquidityDelta
 
-_FIXED = ("address", "tokens", "operator", "tick_spacing")
+_FIXED = ("address", "tokens", "operator", "factory", "tick_spacing")
 _OTHER_SOURCES = {"fee_config": Source.MUST_REFRESH, "as_of": Source.FROM_TIME}
 
 
@@ -120,7 +120,7 @@ class AlgebraAdaptive:
                 "a mint or burn was missed"
             )
         return _moved(
-            _checked(state, delta.timestamp),
+            _touched(state, delta.timestamp),
             delta.sqrt_price_x96,
             delta.tick,
             delta.liquidity,
@@ -138,13 +138,16 @@ class AlgebraAdaptive:
         kept = state.timepoints.remembered(key)
         if kept is None:
             made = _touched(state, timestamp)
-            kept = (made.timepoints, made.fee_ppm, made.timepoint_index, made.volume_in_block)
+            points = made.timepoints
+            fee = state.fee_ppm if points is state.timepoints else fee_ppm(points, state.fee_config)
+            kept = (points, fee, made.timepoint_index, made.volume_in_block)
             state.timepoints.remember(key, kept)
         points, fee, index, volume = kept  # type: ignore[misc]
         return AlgebraAdaptiveState(
             state.address,
             state.tokens,
             state.operator,
+            state.factory,
             state.tick_spacing,
             state.fee_config,
             fee,
@@ -242,29 +245,16 @@ def after_swap(now: AlgebraAdaptiveState, zero_for_one: bool, result: SwapResult
 
 
 def _touched(state: AlgebraAdaptiveState, timestamp: int) -> AlgebraAdaptiveState:
-    """After the entry that the first event of a block time writes, and with the fee that follows from it."""
+    """After the entry that the first event of a block time writes, the fee still the old one."""
     now = timestamp & U32
     if state.timepoints[-1].timestamp == now:
         return state
-    points = written(state.timepoints, now, state.tick, state.liquidity, state.volume_in_block)
     return msgspec.structs.replace(
         state,
-        fee_ppm=fee_ppm(points, state.fee_config),
         timepoint_index=(state.timepoint_index + 1) % RING,
         volume_in_block=0,
-        timepoints=points,
+        timepoints=written(state.timepoints, now, state.tick, state.liquidity, state.volume_in_block),
     )
-
-
-def _checked(state: AlgebraAdaptiveState, timestamp: int) -> AlgebraAdaptiveState:
-    """``_touched`` for a log: the pool's own ``Fee`` event came just before and must say the same."""
-    after = _touched(state, timestamp)
-    if after.timepoints is not state.timepoints and after.fee_ppm != state.fee_ppm:
-        raise DecodeError(
-            f"{state.address}: its fee became {state.fee_ppm} ppm, but its data storage gives {after.fee_ppm}: "
-            "the fee configuration changed or a log was missed, read the pool again"
-        )
-    return after
 
 
 def _moved(
@@ -275,6 +265,7 @@ def _moved(
         state.address,
         state.tokens,
         state.operator,
+        state.factory,
         state.tick_spacing,
         state.fee_config,
         state.fee_ppm,
@@ -308,7 +299,7 @@ def _with_liquidity(state: AlgebraAdaptiveState, delta: LiquidityDelta) -> Algeb
     liquidity = state.liquidity + delta.change
     if not 0 <= liquidity <= MAX_LIQUIDITY:
         raise DecodeError(f"{delta.change:+} leaves {state.address} with liquidity {liquidity}")
-    return msgspec.structs.replace(_checked(state, delta.timestamp), ticks=ticks, liquidity=liquidity)
+    return msgspec.structs.replace(_touched(state, delta.timestamp), ticks=ticks, liquidity=liquidity)
 
 
 def _tick_writes(

@@ -55,7 +55,7 @@ PLUGIN_CONFIG_TOPIC = topic("PluginConfig(uint8)")
 COMMUNITY_FEE_TOPIC = topic("CommunityFee(uint16)")
 TICK_SPACING_TOPIC = topic("TickSpacing(int24)")
 
-BASE_GAS = 100_000
+BASE_GAS = 55_000
 GAS_PER_TICK = 30_000
 
 

@@ -76,13 +76,25 @@ class Timepoints:
         return (self[k] for k in range(self._length))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Timepoints) and tuple(self) == tuple(other)
+        return isinstance(other, Timepoints) and self.needed() == other.needed()
 
     def __hash__(self) -> int:
-        return hash((self._length, self[-1] if self._length else None))
+        return hash(self[-1] if self._length else None)
 
     def __repr__(self) -> str:
         return f"Timepoints({self._length} entries)"
+
+    def needed(self) -> tuple[Timepoint, ...]:
+        """The entries that a fee from now on can depend on: back to one that left the window; at least two."""
+        last = self._length - 1
+        low, high = 0, max(last - 1, 0)  # the last entry that is old enough, 0 where none is
+        while low < high:
+            middle = (low + high + 1) // 2
+            if older(self[middle], self[last].timestamp):
+                low = middle
+            else:
+                high = middle - 1
+        return tuple(self[k] for k in range(low, self._length))
 
     def appended(self, entry: Timepoint) -> "Timepoints":
         """The table after one more entry."""
@@ -94,7 +106,7 @@ class Timepoints:
             chunks = (*chunks, (entry,))
         if length > RING:
             skipped, length = skipped + 1, length - 1
-        while len(chunks) > 2 and (skipped >= _CHUNK or _older(chunks[1][0], entry.timestamp)):
+        while len(chunks) > 2 and (skipped >= _CHUNK or older(chunks[1][0], entry.timestamp)):
             length -= max(_CHUNK - skipped, 0)
             chunks, skipped = chunks[1:], max(skipped - _CHUNK, 0)
         made._chunks, made._skipped, made._length, made._fee = chunks, skipped, length, None
@@ -162,7 +174,7 @@ def volume_per_liquidity(liquidity: int, amount0: int, amount1: int) -> int:
     return min(shifted, MAX_VOLUME_PER_LIQUIDITY)
 
 
-def _older(entry: Timepoint, now: int) -> bool:
+def older(entry: Timepoint, now: int) -> bool:
     """Whether an entry stands at or before the start of the window that ends ``now``."""
     return (now - entry.timestamp) & U32 >= WINDOW_S
 
@@ -170,11 +182,11 @@ def _older(entry: Timepoint, now: int) -> bool:
 def _average_tick(points: Timepoints, now: int, tick: int) -> int:
     """Of the day before ``now`` as far as entries reach; of the last stretch if all are older."""
     last, oldest = points[-1], points[0]
-    if not _older(oldest, now):
+    if not older(oldest, now):
         if last.timestamp == oldest.timestamp:
             return tick
         start = oldest
-    elif _older(last, now):
+    elif older(last, now):
         if len(points) == 1:
             return tick
         start = points[-2]
@@ -191,7 +203,7 @@ def _averages(points: Timepoints) -> tuple[int, int]:
     last = points[-1]
     now = last.timestamp
     start, elapsed = points[0], (now - points[0].timestamp) & U32
-    if _older(start, now):
+    if older(start, now):
         start, elapsed = _at(points, now, WINDOW_S), WINDOW_S
     if not elapsed:
         return 0, 0

@@ -24,7 +24,8 @@ _U16, _U24, _U56, _U128, _U256 = (1 << 16) - 1, (1 << 24) - 1, (1 << 56) - 1, (1
 class AlgebraAdaptiveState(msgspec.Struct, frozen=True):
     """A pool as of its last log, or (``at``) as of a block time.
 
-    ``fee_ppm`` was set with the last entry of ``timepoints``, ``timepoint_index`` is its place in the ring and
+    ``factory`` knows where community fees go. ``fee_ppm`` was set with the last entry of ``timepoints``,
+    ``timepoint_index`` is its place in the ring and
     ``volume_in_block`` is the volume per liquidity since then. ``community_fee`` is each token's share of fees in
     1/1000; it changes no amount. ``as_of`` is the time that ``at`` made the state for, 0 where logs did.
     """
@@ -35,6 +36,7 @@ class AlgebraAdaptiveState(msgspec.Struct, frozen=True):
     address: Address
     tokens: tuple[Address, Address]
     operator: Address = NO_OPERATOR
+    factory: Address = NO_OPERATOR
     tick_spacing: int = 60
     fee_config: FeeConfig = FeeConfig()
     fee_ppm: int = FIRST_FEE_PPM
@@ -51,7 +53,7 @@ class AlgebraAdaptiveState(msgspec.Struct, frozen=True):
 
 def state_to_json(state: AlgebraAdaptiveState) -> dict[str, Any]:
     """A tagged, JSON-safe form."""
-    plain = ("address", "operator", "tick_spacing", "fee_ppm", "timepoint_index", "tick", "as_of")
+    plain = ("address", "operator", "factory", "tick_spacing", "fee_ppm", "timepoint_index", "tick", "as_of")
     return {
         "family": AlgebraAdaptiveState.family,
         "tokens": list(state.tokens),
@@ -62,7 +64,7 @@ def state_to_json(state: AlgebraAdaptiveState) -> dict[str, Any]:
         "sqrt_price_x96": str(state.sqrt_price_x96),
         "liquidity": str(state.liquidity),
         "ticks": [[tick, str(gross), str(net)] for tick, (gross, net) in state.ticks.items()],
-        "timepoints": [[str(value) for value in entry] for entry in state.timepoints],
+        "timepoints": [[str(value) for value in entry] for entry in state.timepoints.needed()],
     }
 
 
@@ -79,6 +81,7 @@ def state_from_json(value: dict[str, Any]) -> AlgebraAdaptiveState:
         address=jsonform.address(found["address"], "address"),
         tokens=jsonform.token_pair(found["tokens"]),
         operator=jsonform.address(found["operator"], "operator"),
+        factory=jsonform.address(found["factory"], "factory"),
         tick_spacing=spacing,
         fee_config=_config_from_json(found["fee_config"]),
         fee_ppm=number("fee_ppm", 0, _U16),

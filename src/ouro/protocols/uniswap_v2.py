@@ -41,7 +41,7 @@ PRICE1_CUMULATIVE_SLOT = 10
 
 SYNC_TOPIC = topic("Sync(uint112,uint112)")
 
-SWAP_GAS = 62_000
+SWAP_GAS = 49_500
 """Estimate for ranking: ``pair.swap`` and the transfer into it, cold, plain tokens; see docs/protocols.md."""
 
 

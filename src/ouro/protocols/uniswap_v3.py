@@ -31,7 +31,7 @@ from ouro.types import BlockContext, Log
 
 # Estimates for ranking, without the transaction's base cost; docs/protocols.md says how they were measured. A tick
 # whose words are still zero costs 48,000 when it is first crossed, one that was crossed before 17,000 or more.
-BASE_GAS = 85_000
+BASE_GAS = 52_500
 GAS_PER_TICK = 30_000
 GAS_PER_WORD = 7_200
 

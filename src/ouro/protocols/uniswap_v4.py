@@ -62,7 +62,7 @@ MODIFY_TOPIC = topic("ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32
 SWAP_TOPIC = topic("Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint24)")
 PROTOCOL_FEE_TOPIC = topic("ProtocolFeeUpdated(bytes32,uint24)")
 
-BASE_GAS = 95_000
+BASE_GAS = 65_000
 GAS_PER_TICK = 20_000
 GAS_PER_WORD = 5_000
 

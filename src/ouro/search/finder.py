@@ -37,11 +37,15 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchStats:
-    """What the last evaluation did. ``looked``: cycles screened (index) or edges looked at (walk)."""
+    """What the last evaluation did. ``looked``: cycles screened (index) or edges looked at (walk).
+
+    ``threshold``: the value above which cycles were asked for.
+    """
 
     touched: int
     looked: int
     found: int
+    threshold: float = 0.0
 
 
 @dataclass(slots=True)
@@ -172,7 +176,7 @@ class Finder:
                 found, looked = self._run(touched, thresholds, again=True)
         finally:
             self._rank[closed] = UNTOUCHED
-        self.stats = SearchStats(len(touched), looked, found)
+        self.stats = SearchStats(len(touched), looked, found, max(0.0, float(min_profit)))
         rows = self._rows
         start = rows.start[:found]
         return Candidates(
@@ -187,6 +191,23 @@ class Finder:
     def evaluate_all(self, min_profit: float = 0.0) -> Candidates:
         """The same over every pool: the full search."""
         return self.evaluate(np.arange(self._n_pools, dtype=np.int32), min_profit)
+
+    def evaluate_within_budget(self, touched_pool_ids: npt.ArrayLike, min_profit: float = 0.0) -> Candidates:
+        """``evaluate``, but where the found cycles don't fit into the memory budget, the best of them that do.
+
+        Nothing is sampled: all cycles above a value are returned, and the value is raised until they fit;
+        ``stats.threshold`` says how far.
+        """
+        threshold = max(0.0, min_profit)
+        while True:
+            try:
+                return self.evaluate(touched_pool_ids, threshold)
+            except CycleBudgetError as error:
+                rows = self._rows
+                values = np.array([self._unit_values.get(int(token), 1.0) for token in self._graph.starts])
+                seen = rows.profits * values[rows.start]
+                share = 0.5 * self._budget_bytes / error.needed_bytes
+                threshold = max(2.0 * threshold, float(np.quantile(seen[np.isfinite(seen)], 1.0 - share)))
 
     def _more_rows(self, found: int) -> int:
         needed = found * bytes_per_result(self._max_hops)

@@ -6,6 +6,7 @@ one, and a candidate is finished in integers only when its bound is the best tha
 """
 
 import heapq
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,13 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ouro.protocols.base import Family
-from ouro.strategies.exact import DEFAULT_QUOTES, ExactCycle, ExactHop, finish
+from ouro.strategies.exact import DEFAULT_QUOTES, Costs, ExactCycle, ExactHop, finish
+from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
 from ouro.types import Address, BlockContext, Cycle, Edge, Hash, Opportunity
-
-GAS_PER_HOP = 60_000
-"""Guess of a hop's gas before an exact quote says better; low, so that the bound stays a bound."""
-
-BASE_GAS = 21_000
 
 # base fees fall by at most an eighth a block, so what misses the gas by less than this may pay in the next block
 _CARRY_SHARE = 0.75
@@ -102,6 +99,8 @@ class CyclicStrategy:
 
     ``unit_values``: native wei per smallest unit of each start token id, as the finder was told; missing ones count
     1. ``max_opportunities`` bounds the selection of a block, ``max_finished`` the candidates finished in integers.
+    ``loan_ppm``: fee of the flash loan that pays a trade's input, 0 where the pools give credit. ``tax_ppm``: what
+    a token keeps of each transfer.
     """
 
     def __init__(
@@ -112,7 +111,11 @@ class CyclicStrategy:
         max_finished: int = 64,
         max_quotes: int = DEFAULT_QUOTES,
         unit_values: Mapping[int, float] | None = None,
+        loan_ppm: int = 0,
+        tax_ppm: Mapping[Address, int] | None = None,
     ) -> None:
+        self._loan_ppm = loan_ppm
+        self._tax_ppm = dict(tax_ppm or {})
         self._market = market
         self._max_opportunities = max_opportunities
         self._max_finished = max_finished
@@ -131,9 +134,13 @@ class CyclicStrategy:
         block_hash: Hash,
         *,
         gas_price_wei: int = 0,
+        data_fee_wei: int = 0,
         locked: Collection[Address] = (),
     ) -> Selection:
-        """The best disjoint opportunities, by exact profit after gas at ``gas_price_wei``.
+        """The best disjoint opportunities, by exact profit after all costs, which are part of what is maximised.
+
+        ``gas_price_wei`` counts for the transaction and every hop, crossed ticks included; ``data_fee_wei`` is what
+        a rollup takes for the transaction's bytes. Both in native wei.
 
         ``candidates`` best first, as the finder gives them. Pools in ``locked`` (by an attempt that is under way)
         are left alone. A pool whose quote fails takes only its own candidates out; it is counted in ``failed``.
@@ -146,7 +153,7 @@ class CyclicStrategy:
             while upcoming < len(candidates) and (not heap or candidates[upcoming].value >= -heap[0][0]):
                 candidate = candidates[upcoming]
                 upcoming += 1
-                bound = candidate.value - gas_price_wei * (BASE_GAS + GAS_PER_HOP * len(candidate.edges))
+                bound = candidate.value - gas_price_wei * (TRANSACTION_GAS + LEAST_HOP_GAS * len(candidate.edges))
                 heapq.heappush(heap, (-bound, candidate.cycle_id, upcoming, candidate, None))
             if not heap or -heap[0][0] <= 0.0:
                 break
@@ -161,10 +168,12 @@ class CyclicStrategy:
             if selection.finished >= self._max_finished:
                 continue
             selection.finished += 1
-            opportunity = self._finished(candidate, context, block_number, block_hash, selection)
-            if opportunity is None:
+            costs = self._costs(candidate.start_token, gas_price_wei, data_fee_wei)
+            exact = self._finished(candidate, context, costs, selection)
+            if exact is None:
                 continue
-            net = self._net_value(opportunity, candidate.start_token, gas_price_wei)
+            opportunity = self._opportunity(candidate, exact, block_number, block_hash)
+            net = exact.net_wei * self._unit_values.get(candidate.start_token, 1.0)
             heapq.heappush(heap, (-net, candidate.cycle_id, order, candidate, opportunity))
         self._carry_rest(candidates, upcoming, heap, gas_price_wei, selection.carry)
         return selection
@@ -173,20 +182,20 @@ class CyclicStrategy:
         edge_pool, addresses = self._market.arrays.edge_pool, self._market.addresses
         return [addresses[edge_pool[edge]] for edge in candidate.edges]
 
-    def _net_value(self, opportunity: Opportunity, start_token: int, gas_price_wei: int) -> float:
-        gas_cost = gas_price_wei * (BASE_GAS + opportunity.gas_units)
-        return opportunity.gross_profit_wei * self._unit_values.get(start_token, 1.0) - gas_cost
+    def _costs(self, start_token: int, gas_price_wei: int, data_fee_wei: int) -> Costs:
+        unit_value = self._unit_values.get(start_token, 1.0)
+        return Costs(
+            per_gas=gas_price_wei / unit_value,
+            overhead_gas=TRANSACTION_GAS,
+            fixed_wei=math.ceil(data_fee_wei / unit_value),
+            loan_ppm=self._loan_ppm,
+        )
 
     def _finished(
-        self,
-        candidate: CandidateLike,
-        context: BlockContext,
-        block_number: int,
-        block_hash: Hash,
-        selection: Selection,
-    ) -> Opportunity | None:
+        self, candidate: CandidateLike, context: BlockContext, costs: Costs, selection: Selection
+    ) -> ExactCycle | None:
         try:
-            exact = self._exact(candidate, context)
+            exact = self._exact(candidate, context, costs)
         except (ArithmeticError, ValueError, LookupError) as error:
             # one pool's broken state must not cost the other candidates their block
             reason = f"{type(error).__name__}: {error}"
@@ -194,7 +203,11 @@ class CyclicStrategy:
             return None
         if exact is None:
             selection.unprofitable += 1
-            return None
+        return exact
+
+    def _opportunity(
+        self, candidate: CandidateLike, exact: ExactCycle, block_number: int, block_hash: Hash
+    ) -> Opportunity:
         return Opportunity(
             chain=self._market.chain,
             cycle=self._cycle(candidate),
@@ -205,7 +218,7 @@ class CyclicStrategy:
             block_hash=block_hash,
         )
 
-    def _exact(self, candidate: CandidateLike, context: BlockContext) -> ExactCycle | None:
+    def _exact(self, candidate: CandidateLike, context: BlockContext, costs: Costs) -> ExactCycle | None:
         arrays = self._market.arrays
         hops = [
             ExactHop(
@@ -213,6 +226,7 @@ class CyclicStrategy:
                 self._market.states[pool],
                 int(arrays.edge_i[edge]),
                 int(arrays.edge_j[edge]),
+                self._tax_ppm.get(arrays.tokens[arrays.edge_token_in[edge]], 0),
             )
             for pool, edge in zip(self._pools(candidate), candidate.edges, strict=True)
         ]
@@ -222,6 +236,7 @@ class CyclicStrategy:
             context,
             expected_profit=candidate.profit,
             max_quotes=self._max_quotes,
+            costs=costs,
         )
 
     def _cycle(self, candidate: CandidateLike) -> Cycle:
@@ -252,11 +267,11 @@ class CyclicStrategy:
             self._carry_if_near(candidate, gas_price_wei, carry)
         for index in range(upcoming, len(candidates)):
             candidate = candidates[index]
-            if candidate.value <= _CARRY_SHARE * gas_price_wei * (BASE_GAS + 2 * GAS_PER_HOP):
+            if candidate.value <= _CARRY_SHARE * gas_price_wei * (TRANSACTION_GAS + 2 * LEAST_HOP_GAS):
                 return
             self._carry_if_near(candidate, gas_price_wei, carry)
 
     def _carry_if_near(self, candidate: CandidateLike, gas_price_wei: int, carry: set[int]) -> None:
-        gas_cost = gas_price_wei * (BASE_GAS + GAS_PER_HOP * len(candidate.edges))
+        gas_cost = gas_price_wei * (TRANSACTION_GAS + LEAST_HOP_GAS * len(candidate.edges))
         if candidate.value > _CARRY_SHARE * gas_cost:
             self._note_carry(candidate, carry)

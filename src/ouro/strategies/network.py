@@ -12,21 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ouro.protocols.base import Family
+from ouro.protocols.uniswap_v2 import SWAP_GAS
+from ouro.protocols.uniswap_v3 import BASE_GAS
 from ouro.search.arrays import MarketArraysLike
 from ouro.search.convex.certificate import certify
 from ouro.search.convex.dual import DualSolution, solve, solve_scaled
 from ouro.search.convex.fixed_cost import choose_pools
 from ouro.search.convex.network import network_of_arrays, restricted
 from ouro.search.convex.scale import with_edges
+from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
 from ouro.strategies.netted import Flow, plan_netted
 from ouro.strategies.netted_plan import NettedPlan, verify_plan
 from ouro.types import Address, BlockContext, Hash
 
-GAS_PER_POOL = 60_000
-GAS_BY_FAMILY: Mapping[str, int] = {"uniswap_v2": 62_000, "uniswap_v3": 85_000}
+GAS_BY_FAMILY: Mapping[str, int] = {"uniswap_v2": SWAP_GAS, "uniswap_v3": BASE_GAS}
 """What a touched pool adds to a batch's gas at least, so that the bound stays one; exact quotes say the rest."""
 
-BASE_GAS = 21_000
 _GOOD_ENOUGH = 0.9995
 _MAX_SOLVES = 300
 
@@ -140,13 +141,13 @@ class NetworkStrategy:
         )
         if plan is not None:
             verify_plan(plan, self._market.states.__getitem__, self._market.family_of, context)
-            if plan.profit_wei * unit_value <= gas_price_wei * (BASE_GAS + plan.gas_units):
+            if plan.profit_wei * unit_value <= gas_price_wei * (TRANSACTION_GAS + plan.gas_units):
                 plan = None
-        return Batch(plan, bound - gas_price_wei * BASE_GAS / unit_value, certify(solution).gap, excluded)
+        return Batch(plan, bound - gas_price_wei * TRANSACTION_GAS / unit_value, certify(solution).gap, excluded)
 
     def _gas_per_pool(self) -> npt.NDArray[np.float64]:
         family_of = self._market.family_of
-        gas = [GAS_BY_FAMILY.get(family_of(pool).name, GAS_PER_POOL) for pool in self._market.addresses]
+        gas = [GAS_BY_FAMILY.get(family_of(pool).name, LEAST_HOP_GAS) for pool in self._market.addresses]
         return np.array(gas, dtype=np.float64)
 
     def _flows(self, solution: DualSolution) -> list[Flow]:

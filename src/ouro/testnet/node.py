@@ -34,7 +34,8 @@ class NodeConfig:
 
     ``block_time_s`` may be fractional; None mines each transaction at once. ``state_interval_s`` writes the state
     regularly, so that even a SIGKILLed node can be restarted; it costs time that grows with the chain's length.
-    ``historical_states`` keeps calls at old blocks possible after a restart.
+    ``historical_states`` keeps calls at old blocks possible after a restart. ``code_size_limit`` takes contracts
+    that are larger than a real chain would.
     """
 
     chain_id: int

@@ -120,6 +120,9 @@ def forward(headers: int, stride: int, path: Any, n_hops: int, amounts: int) -> 
         status, out = quote_edge(hop_header(headers, stride, path, hop), load256(limb(amounts, 4 * hop)))
         if status != DONE:
             return status, hop
+        if out == out - out:
+            # a concentrated pool takes an input that buys nothing
+            return REFUSED, hop
         store(limb(amounts, 4 * hop + 4), out)
     return DONE, n_hops
 
