@@ -13,13 +13,15 @@ contract BadToken {
         HidesBalances, // balanceOf of the executor is zero
         Reenters, // sends a program to the executor with every transfer
         CallsBack, // the same as a V3 callback
-        Refuses // reverts
+        Refuses, // reverts
+        GoesSilent // answers balanceOf with nothing once something has moved
     }
 
     Mode public mode;
     address public executor;
     bytes public payload;
     uint256 public tricks;
+    bool private _silent;
     mapping(address => uint256) private _balances;
     mapping(address => mapping(address => uint256)) public allowance;
 
@@ -31,9 +33,15 @@ contract BadToken {
         mode = mode_;
         executor = executor_;
         payload = payload_;
+        _silent = false;
     }
 
     function balanceOf(address who) external view returns (uint256) {
+        if (_silent) {
+            assembly {
+                return(0, 0)
+            }
+        }
         if (mode == Mode.DoublesBalances) return 2 * _balances[who];
         if (mode == Mode.HidesBalances && who == executor) return 0;
         return _balances[who];
@@ -65,6 +73,7 @@ contract BadToken {
             (bool ok,) = executor.call(data);
             if (ok) ++tricks;
         }
+        if (mode == Mode.GoesSilent) _silent = true;
         _balances[from] -= amount;
         _balances[to] += mode == Mode.Fee ? amount - amount / 100 : amount;
         return true;

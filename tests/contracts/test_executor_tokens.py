@@ -7,11 +7,12 @@ from world import MAX_UINT, SUPPLY, Reverted, World, calldata, encode
 from ouro.execution import contract
 from ouro.execution.encode import encode_plan
 from ouro.execution.program import Kind, Op, Program, encode_program
+from ouro.execution.reverts import classify_revert
 from ouro.types import Hop
 
 MODES = (
     "Normal", "ReturnsFalse", "ReturnsNothing", "Fee", "Blacklist", "DoublesBalances", "HidesBalances", "Reenters",
-    "CallsBack", "Refuses",
+    "CallsBack", "Refuses", "GoesSilent",
 )  # fmt: skip
 HARMLESS = ("Normal", "ReturnsNothing", "Reenters", "CallsBack")
 SHAPES = [(a, b) for a in ("v2", "v3") for b in ("v2", "v3")]
@@ -124,3 +125,13 @@ def test_a_bad_token_on_the_list(bad: World, mode: str) -> None:
         assert now[:2] == before[:2]
         # Only a token that lies about its own balances can have its own moved.
         assert now[2] >= before[2] or mode == "HidesBalances"
+
+
+def test_a_balance_that_stops_being_readable(bad: World) -> None:
+    token = bad.tokens["B"]
+    ops = (Op(Kind.SEND, amount_wei=1, token=token, to=bad.executor), Op(Kind.RECEIVED, token=token))
+    data = encode_program(Program(None, 0, bad.tokens["W"], ops, tokens=(token,)))
+    configure(bad, "GoesSilent")
+    with pytest.raises(Reverted) as caught:
+        bad.backend.send(bad.executor, data, bad.operator)
+    assert classify_revert(caught.value.data) == ("bug", "BalanceUnreadable")
