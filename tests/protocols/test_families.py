@@ -1,11 +1,12 @@
 """What holds for every family, and what each of them refuses."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.protocols.pools import CONTEXT, POOL, TOKENS, pairs, pools
 from tests.protocols.test_quotes import solidly_pools
@@ -20,8 +21,19 @@ from ouro.protocols.swapr import SwaprState
 from ouro.protocols.uniswap_v2 import UniswapV2State
 from ouro.protocols.uniswap_v4 import DYNAMIC_FEE_FLAG, NATIVE, UniswapV4State, pool_id, swap_fee_ppm
 from ouro.protocols.v3_state import UniswapV3State
+from ouro.protocols.v3_ticks import TickTable
 
 MANAGER = "0x" + "4" * 40
+GAPPED = UniswapV3State(
+    POOL,
+    TOKENS,
+    500,
+    10,
+    1 << 96,
+    0,
+    10**12,
+    TickTable({}).with_position(-30, 30, 10**12).with_position(5_000, 6_000, 10**12),
+)
 
 
 def as_kind(state: UniswapV2State | UniswapV3State, kind: type[Any]) -> Any:
@@ -128,6 +140,7 @@ def test_more_never_buys_less_and_nothing_is_free(state: Any, forward: bool, amo
 
 @settings(max_examples=150)
 @given(every_kind, st.booleans(), st.floats(0.5, 0.999))
+@example(GAPPED, False, 0.75)
 def test_swap_to_a_rate_stops_there(state: Any, forward: bool, share: float) -> None:
     family = FAMILIES[state.family]
     i, j = (0, 1) if forward else (1, 0)
@@ -145,7 +158,12 @@ def test_swap_to_a_rate_stops_there(state: Any, forward: bool, share: float) -> 
         return  # stretches that a few units fill: no whole number of units stops within
     if quote.amount_in_wei >= family.limits(state, i, j, CONTEXT).max_in_wei * (1 - 1e-6):
         return  # the liquidity ends before
-    assert family.spot_rate(quote.next_state, i, j) <= rate * share * (1 + 1e-6)
+    reached = [family.spot_rate(quote.next_state, i, j)]
+    # Where the rate lies in a gap without liquidity, the price waits before it until a further unit comes.
+    with suppress(QuoteError):
+        further = family.quote_in(state, i, j, quote.amount_in_wei + 2, CONTEXT)
+        reached.append(family.spot_rate(further.next_state, i, j))
+    assert min(reached) <= rate * share * (1 + 1e-6)
     assert swap_to_rate(family, state, i, j, rate * 1.01, CONTEXT) is None
 
 
