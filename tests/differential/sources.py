@@ -7,88 +7,26 @@ the contracts of ``contracts.lock``; nothing of them is ever committed (their li
 import hashlib
 import json
 import os
-import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from ouro.testnet.artifacts import (
-    Artifact,
-    ArtifactError,
-    Package,
-    cache_dir,
-    check_integrity,
-    normalise,
-    npm_pack,
-)
+from ouro.testnet.artifacts import Artifact, Package, cache_dir, normalise
+from ouro.testnet.packages import run_compiler, source_texts, whole_package
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-_IMPORT = re.compile(r"""\bimport\b[^;]*?["']([^"']+)["'][^;]*;""")
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
-_NODE = """
-const wrapper = require('solc/wrapper');
-const solc = process.argv[1] ? wrapper(require(process.argv[1])) : require('solc');
-let input = '';
-process.stdin.on('data', chunk => input += chunk);
-process.stdin.on('end', () => process.stdout.write(solc.compile(input)));
-"""
 
 
 def package_dir(name: str) -> Path:
     """The unpacked package, fetched and verified on first use. Raises ``ArtifactError``."""
     version, integrity = json.loads((HERE / "packages.lock").read_text())[name]
     package = Package(name.split("-0.")[0] if name.startswith("solc-") else name, version, integrity, {})
-    target = cache_dir() / "whole" / package.spec
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
-        tarball = npm_pack(package.spec, Path(folder))
-        check_integrity(package, tarball)
-        unpacked = Path(folder) / "unpacked"
-        _unpack(tarball, unpacked)
-        try:
-            unpacked.rename(target)
-        except OSError:
-            if not target.is_dir():  # another process was faster
-                raise
-    return target
-
-
-def _unpack(tarball: Path, target: Path) -> None:
-    with tarfile.open(tarball, "r:gz") as archive:
-        for member in archive:
-            path = PurePosixPath(member.name.partition("/")[2])
-            stream = archive.extractfile(member) if member.isreg() else None
-            if stream is None or not path.parts or path.is_absolute() or ".." in path.parts:
-                continue
-            destination = target / path
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            with destination.open("wb") as out:
-                shutil.copyfileobj(stream, out)
+    return whole_package(package, lambda _: None)
 
 
 def package_artifact(name: str, path: str) -> Artifact:
     """A compiled contract that a package ships."""
     return normalise(json.loads((package_dir(name) / path).read_text()), f"{name} {path}")
-
-
-def _collect(path: str, roots: Mapping[str, Path], found: dict[str, str]) -> None:
-    if path in found:
-        return
-    root = next((prefix for prefix in sorted(roots, key=len, reverse=True) if path.startswith(prefix)), None)
-    if root is None:
-        raise ArtifactError(f"import of {path!r} is in none of {sorted(roots)}")
-    text = (roots[root] / path[len(root) :]).read_text()
-    found[path] = text
-    for target in _IMPORT.findall(_COMMENT.sub("", text)):
-        relative = target.startswith(".")
-        _collect(os.path.normpath(PurePosixPath(path).parent / target) if relative else target, roots, found)
 
 
 def compiled(
@@ -98,9 +36,7 @@ def compiled(
 
     ``compiler`` is a name of ``packages.lock``, None for the project's own solc. The output is cached by its input.
     """
-    sources: dict[str, str] = {}
-    for path in wanted.values():
-        _collect(path, roots, sources)
+    sources = source_texts(wanted.values(), roots)
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
@@ -114,27 +50,13 @@ def compiled(
     key = hashlib.sha256(f"{compiler}{sorted(wanted)}{text}".encode()).hexdigest()[:24]
     kept = cache_dir() / "compiled" / f"{key}.json"
     if not kept.is_file():
-        output = _run_compiler(text, compiler)
+        output = run_compiler(text, package_dir(compiler) / "soljson.js" if compiler else None)
         chosen = {name: output["contracts"][path][name] for name, path in wanted.items()}
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(chosen))
         partial.replace(kept)
     return {name: normalise(raw, name) for name, raw in json.loads(kept.read_text()).items()}
-
-
-def _run_compiler(text: str, compiler: str | None) -> dict[str, Any]:
-    command = ["node", "-e", _NODE]
-    if compiler is not None:
-        command.append(str(package_dir(compiler) / "soljson.js"))
-    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        raise ArtifactError(f"{compiler or 'solc'} did not run: {done.stderr[-400:]}")
-    output = json.loads(done.stdout)
-    problems = [e["formattedMessage"] for e in output.get("errors", []) if e["severity"] == "error"]
-    if problems:
-        raise ArtifactError("\n".join(problems)[:2000])
-    return output
 
 
 def own(name: str, evm_version: str = "cancun") -> Artifact:

@@ -6,12 +6,11 @@ pools, then exact integers. The result is replayed with exact quotes before it i
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ouro.protocols.base import Family
 from ouro.protocols.uniswap_v2 import SWAP_GAS
 from ouro.protocols.uniswap_v3 import BASE_GAS
 from ouro.search.arrays import MarketArraysLike
@@ -20,6 +19,7 @@ from ouro.search.convex.dual import DualSolution, solve, solve_scaled
 from ouro.search.convex.fixed_cost import choose_pools
 from ouro.search.convex.network import network_of_arrays, restricted
 from ouro.search.convex.scale import with_edges
+from ouro.strategies.cyclic import MarketView
 from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
 from ouro.strategies.netted import Flow, plan_netted
 from ouro.strategies.netted_plan import NettedPlan, verify_plan
@@ -41,19 +41,11 @@ class NetworkArrays(MarketArraysLike, Protocol):
     def token_index(self) -> dict[Address, int]: ...
 
 
-class NetworkView(Protocol):
-    """What is read of a market: exact states by address, and names for the ids of the arrays."""
+class NetworkView(MarketView, Protocol):
+    """``MarketView`` with what the optimum needs of the arrays."""
 
     @property
-    def chain(self) -> str: ...
-    @property
     def arrays(self) -> NetworkArrays: ...
-    @property
-    def addresses(self) -> list[Address]: ...
-    @property
-    def states(self) -> dict[Address, Any]: ...
-    def family_of(self, pool: Address) -> Family: ...
-    def usable(self, pool: Address) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,6 @@ they ask for. What was made is kept in the ignored cache, is verified at each us
 
 import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,17 +15,9 @@ from typing import Any
 
 from ouro.testnet import artifacts
 from ouro.testnet.artifacts import Artifact, ArtifactError, Package, Progress
+from ouro.testnet.packages import run_compiler, source_texts, whole_package
 
 SECTION = "families"
-_IMPORT = re.compile(r"""\bimport\b[^;]*?["']([^"']+)["'][^;]*;""")
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
-_COMPILE_TIMEOUT_S = 300
-_NODE = """
-const solc = require('solc/wrapper')(require(process.argv[1]));
-let input = '';
-process.stdin.on('data', chunk => input += chunk);
-process.stdin.on('end', () => process.stdout.write(solc.compile(input)));
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +135,18 @@ def _make(name: str, progress: Progress) -> dict[str, Artifact]:
 def _build(name: str, packages: Mapping[str, Package], progress: Progress) -> dict[str, Artifact]:
     if name in _SHIPPED:
         package, path = _SHIPPED[name]
-        text = (_package_dir(packages[package], progress) / path).read_text()
+        text = (whole_package(packages[package], progress) / path).read_text()
         return {name: artifacts.normalise(json.loads(text), f"{package} {path}")}
     sources = _COMPILED[name]
 
     def folder(place: tuple[str, str]) -> Path:
-        return _package_dir(packages[place[0]], progress) / place[1]
+        return whole_package(packages[place[0]], progress) / place[1]
 
     roots = {prefix: folder(place) for prefix, place in sources.roots.items()}
     if sources.vendors is not None:
         for vendor in folder(sources.vendors).iterdir():
             roots |= {f"{vendor.name}/": vendor, f"@{vendor.name}/": vendor}
-    compiler = _package_dir(packages[sources.compiler], progress) / "soljson.js"
+    compiler = whole_package(packages[sources.compiler], progress) / "soljson.js"
     progress(f"compiling {', '.join(sources.wanted)}")
     return _compile(sources, roots, compiler)
 
@@ -188,47 +174,11 @@ def _read_lock() -> _Lock:
     return _parse_lock(path, path.stat().st_mtime_ns if path.exists() else 0)
 
 
-def _package_dir(package: Package, progress: Progress) -> Path:
-    """The unpacked package. What comes out of it is verified by the hash of each contract."""
-    target = artifacts.cache_dir() / "whole" / package.spec
-    if target.is_dir():
-        return target
-    progress(f"fetching {package.spec}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as folder:
-        tarball = artifacts.npm_pack(package.spec, Path(folder))
-        artifacts.check_integrity(package, tarball)
-        unpacked = Path(folder) / "unpacked"
-        _unpack(tarball, unpacked)
-        try:
-            unpacked.rename(target)
-        except OSError:
-            if not target.is_dir():  # another process was faster
-                raise
-    return target
-
-
-def _unpack(tarball: Path, target: Path) -> None:
-    """Plain files only; links, devices and paths that lead out are left away."""
-    with tarfile.open(tarball, "r:gz") as archive:
-        for member in archive:
-            path = PurePosixPath(member.name.partition("/")[2])
-            stream = archive.extractfile(member) if member.isreg() else None
-            if stream is None or not path.parts or path.is_absolute() or ".." in path.parts:
-                continue
-            destination = target / path
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            with destination.open("wb") as out:
-                shutil.copyfileobj(stream, out)
-
-
 # -------------------------------------------------------------------------------------------------------- compiling
 
 
 def _compile(sources: _Sources, roots: Mapping[str, Path], compiler: Path) -> dict[str, Artifact]:
-    texts: dict[str, str] = {}
-    for path in sources.wanted.values():
-        _collect(path, roots, texts)
+    texts = source_texts(sources.wanted.values(), roots)
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in texts.items()},
@@ -238,45 +188,11 @@ def _compile(sources: _Sources, roots: Mapping[str, Path], compiler: Path) -> di
             "outputSelection": {"*": {"*": ["abi", "evm.bytecode"]}},
         },
     }
-    output = _run_compiler(json.dumps(request, sort_keys=True), compiler)
+    output = run_compiler(json.dumps(request, sort_keys=True), compiler)
     found: dict[str, Artifact] = {}
     for name, path in sources.wanted.items():
         found[name] = artifacts.normalise(output["contracts"][path][PurePosixPath(path).stem], name)
     return found
-
-
-def _collect(path: str, roots: Mapping[str, Path], found: dict[str, str]) -> None:
-    """Text of ``path`` and of all that it imports: the compiler reads no files."""
-    if path in found:
-        return
-    root = next((prefix for prefix in sorted(roots, key=len, reverse=True) if path.startswith(prefix)), None)
-    if root is None:
-        raise ArtifactError(f"import of {path!r} is in none of {sorted(roots)}")
-    text = (roots[root] / path[len(root) :]).read_text()
-    found[path] = text
-    for target in _IMPORT.findall(_COMMENT.sub("", text)):
-        relative = target.startswith(".")
-        _collect(os.path.normpath(PurePosixPath(path).parent / target) if relative else target, roots, found)
-
-
-def _run_compiler(request: str, compiler: Path) -> dict[str, Any]:
-    command = ["node", "-e", _NODE, str(compiler)]
-    try:
-        done = subprocess.run(
-            command, input=request, capture_output=True, text=True, cwd=artifacts.LOCK_PATH.parent, check=False,
-            timeout=_COMPILE_TIMEOUT_S,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise ArtifactError("node is not installed; install Node.js >= 20") from error
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"{compiler}: not done within {_COMPILE_TIMEOUT_S} s") from error
-    if done.returncode:
-        raise ArtifactError(f"{compiler} did not run; `make setup` installs solc ({done.stderr[-300:]})")
-    output = json.loads(done.stdout)
-    problems = [entry["formattedMessage"] for entry in output.get("errors", []) if entry["severity"] == "error"]
-    if problems:
-        raise ArtifactError("\n".join(problems)[:2_000])
-    return output
 
 
 def relock_families(section: Mapping[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:

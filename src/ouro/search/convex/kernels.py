@@ -117,17 +117,9 @@ def add_hessian(
 
 
 @njit(cache=True, nogil=True)
-def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Bool) -> Bool:
-    """Which two-token links can matter: not on a dead end of unpriced tokens, and connected to a priced token.
-
-    A token without a price that only one pool trades can be bought but never sold. ``fixed`` links (parts of pools
-    of many tokens) are never dead ends.
-    """
+def _incidence(n_tokens: int, head: Int32 | Int64, tail: Int32 | Int64) -> tuple[Int64, Int64]:
+    """Links at each token: those of token t are ``incident[begin[t] : begin[t + 1]]``, in order."""
     n_links = head.size
-    degree = np.zeros(n_tokens, dtype=np.int64)
-    for link in range(n_links):
-        degree[head[link]] += 2 if fixed[link] else 1
-        degree[tail[link]] += 2 if fixed[link] else 1
     begin = np.zeros(n_tokens + 1, dtype=np.int64)
     for link in range(n_links):
         begin[head[link] + 1] += 1
@@ -140,6 +132,22 @@ def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Boo
         for token in (head[link], tail[link]):
             incident[cursor[token]] = link
             cursor[token] += 1
+    return begin, incident
+
+
+@njit(cache=True, nogil=True)
+def kept_links(n_tokens: int, head: Int32, tail: Int32, fixed: Bool, priced: Bool) -> Bool:
+    """Which two-token links can matter: not on a dead end of unpriced tokens, and connected to a priced token.
+
+    A token without a price that only one pool trades can be bought but never sold. ``fixed`` links (parts of pools
+    of many tokens) are never dead ends.
+    """
+    n_links = head.size
+    degree = np.zeros(n_tokens, dtype=np.int64)
+    for link in range(n_links):
+        degree[head[link]] += 2 if fixed[link] else 1
+        degree[tail[link]] += 2 if fixed[link] else 1
+    begin, incident = _incidence(n_tokens, head, tail)
     kept = np.ones(n_links, dtype=np.bool_)
     stack = [token for token in range(n_tokens) if degree[token] == 1 and not priced[token]]
     while stack:
@@ -176,19 +184,8 @@ def spread_prices(
     price: Float64, token_in: Int64, token_out: Int64, reserve_in: Float64, reserve_out: Float64
 ) -> Float64:
     """A price for every token, spread from the priced ones along the deepest pools first; 0 where none leads."""
-    n_tokens, n_links = price.size, token_in.size
-    begin = np.zeros(n_tokens + 1, dtype=np.int64)
-    for link in range(n_links):
-        begin[token_in[link] + 1] += 1
-        begin[token_out[link] + 1] += 1
-    for token in range(n_tokens):
-        begin[token + 1] += begin[token]
-    cursor = begin[:-1].copy()
-    incident = np.empty(2 * n_links, dtype=np.int64)
-    for link in range(n_links):
-        for token in (token_in[link], token_out[link]):
-            incident[cursor[token]] = link
-            cursor[token] += 1
+    n_tokens = price.size
+    begin, incident = _incidence(n_tokens, token_in, token_out)
     found = np.zeros(n_tokens)
     heap = [(-np.inf, 0, 0.0)]
     for token in range(n_tokens):
