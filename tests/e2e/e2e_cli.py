@@ -6,7 +6,11 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+
+from ouro.ledger.books import Books
+from ouro.ledger.errors import LedgerError
 
 PATIENCE_S = 150.0
 
@@ -55,6 +59,27 @@ class DemoCommand:
             assert time.monotonic() < deadline, f"never said {text!r}: {self.stderr[-1_500:]}"
             time.sleep(0.05)
 
+    def wait_for_books(self, what: str, condition: Callable[[Books], bool]) -> None:
+        """Until ``condition`` holds of the books, however many blocks that takes."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._books_say(condition):
+            self.family |= descendants(self.process.pid)
+            assert self.process.poll() is None, f"ended before {what}: {self.stderr[-1_500:]}"
+            assert time.monotonic() < deadline, f"waited in vain for {what}: {self.stderr[-1_500:]}"
+            time.sleep(0.2)
+
+    def _books_say(self, condition: Callable[[Books], bool]) -> bool:
+        try:
+            books = Books.open(f"sqlite:///{self.work_dir / 'ledger.db'}")
+        except LedgerError:
+            return False  # not there yet
+        try:
+            return condition(books)
+        except LedgerError:
+            return False
+        finally:
+            books.close()
+
     def wait_for_children(self) -> None:
         """Until there is something that could be left behind."""
         deadline = time.monotonic() + PATIENCE_S
@@ -80,7 +105,7 @@ class DemoCommand:
     def left_behind(self) -> set[ProcessId]:
         """Descendants that are still there; they get a moment to be gone."""
         assert self.family, "no process of the demo was ever seen"
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while (alive := self.family & set(_processes().keys())) and time.monotonic() < deadline:
             time.sleep(0.1)
         return alive

@@ -48,10 +48,11 @@ def checked(demo: DemoCommand, chains: set[str], kinds: set[str], patience_s: fl
     return figures
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_two_chains_of_new_families(tmp_path: Path) -> None:
-    with DemoCommand(tmp_path, "--chains", "arbitrum,avalanche", "--blocks", "12", "--no-view") as demo:
-        checked(demo, {"arbitrum", "avalanche"}, NEW)
+    """However many blocks it takes until each kind has had its chance."""
+    with DemoCommand(tmp_path, "--chains", "arbitrum,avalanche", "--until-landed", "--no-view") as demo:
+        checked(demo, {"arbitrum", "avalanche"}, NEW, patience_s=350.0)
 
 
 def test_an_unknown_chain_is_named_before_anything_starts(tmp_path: Path) -> None:

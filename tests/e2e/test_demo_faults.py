@@ -106,6 +106,7 @@ def _switch(run: Running, file_name: str, reason: str) -> None:
     path.touch()
     for chain in ("ethereum", "fantom"):
         run.wait(f"{reason} on {chain}", lambda c=chain: run.books.refusals().get(c, {}).get(reason))
+    run.wait_blocks("ethereum", 2)  # what was approved before the switch is journaled by now
     before = {chain: len(run.attempts(chain)) for chain in ("ethereum", "fantom")}
     run.wait_blocks("ethereum", 2)
     run.wait_blocks("fantom", 3)
@@ -120,7 +121,7 @@ def _lock_books(run: Running) -> None:
     nonces: list[list[int]] = []
     with sqlite3.connect(run.demo.work_dir / "ledger.db", isolation_level=None) as writer:
         writer.execute("BEGIN EXCLUSIVE")
-        run.wait_blocks("fantom", 3)  # what was journaled before has been sent by now
+        run.wait_blocks("fantom", 6)  # what was journaled before has been sent by now
         nonces.append(_pending_nonces(run))
         run.wait_blocks("fantom", 14)
         nonces.append(_pending_nonces(run))
