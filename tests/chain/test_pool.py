@@ -13,7 +13,7 @@ from ouro.chain.pool import EndpointPool
 
 DEAD = "ws://127.0.0.1:1/some-key-123456"
 FAST = EndpointSettings(
-    timeout_ms=500, backoff_first_ms=2, backoff_most_ms=20, wrong_chain_recheck_ms=20, probe_ms=20
+    timeout_ms=2_000, backoff_first_ms=2, backoff_most_ms=20, wrong_chain_recheck_ms=20, probe_ms=20
 )
 
 
@@ -105,7 +105,7 @@ async def test_rate_limits_pause_an_endpoint_without_reconnecting(model_node: Mo
             raise NodeRefusal(-32005, "limit exceeded")
         return result
 
-    quiet = EndpointSettings(timeout_ms=500, backoff_first_ms=2, probe_ms=60_000)
+    quiet = EndpointSettings(timeout_ms=20_000, backoff_first_ms=2, probe_ms=60_000)
     async with (
         ModelNode(model_node.chain_id) as second,
         EndpointPool([model_node.url, second.url], model_node.chain_id, quiet) as pool,
@@ -119,7 +119,7 @@ async def test_rate_limits_pause_an_endpoint_without_reconnecting(model_node: Mo
 
 
 async def test_repeated_time_outs_make_a_new_connection(model_node: ModelNode) -> None:
-    quiet = EndpointSettings(timeout_ms=500, backoff_first_ms=2, probe_ms=60_000)
+    quiet = EndpointSettings(timeout_ms=20_000, backoff_first_ms=2, probe_ms=60_000)
     async with EndpointPool([model_node.url], model_node.chain_id, quiet) as pool:
         endpoint = pool.transport
         model_node.mute = True
@@ -127,7 +127,7 @@ async def test_repeated_time_outs_make_a_new_connection(model_node: ModelNode) -
             with pytest.raises(TransportError):
                 await pool.call("eth_blockNumber", [], timeout_ms=10)
         model_node.mute = False
-        await pool.wait_ready(10_000)
+        await pool.wait_ready(60_000)
         assert await pool.call("eth_blockNumber", []) == "0x0"
         assert endpoint.connections == 2
 
@@ -156,7 +156,7 @@ async def test_subscriptions_end_with_their_endpoint(model_node: ModelNode) -> N
         await model_node.disconnect()
         with pytest.raises(TransportError):
             await anext(heads)
-        await pool.wait_ready(10_000)
+        await pool.wait_ready(60_000)
         await pool.subscribe("newHeads")
 
 

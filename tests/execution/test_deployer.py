@@ -84,7 +84,7 @@ async def pool(node: AnvilNode) -> AsyncIterator[EndpointPool]:
 
 async def run(node: AnvilNode, wanted: Wish) -> Deployed:
     async with pool(node) as endpoints:
-        return await deploy(endpoints, wanted, signer, timeout_s=20)
+        return await deploy(endpoints, wanted, signer, timeout_s=60)
 
 
 async def refusal(node: AnvilNode, wanted: Wish) -> str:

@@ -213,7 +213,7 @@ async def test_bytes_that_could_not_be_written_are_never_sent_and_their_nonce_is
     assert pending == "0x0"
     # The books come back: the nonce is used up by an empty transaction that outbids the bytes that were signed.
     cancel = None
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while cancel is None and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
         cancel = await bench.submitter.clear_nonce(bench.lease(), 10, FeeBid(GWEI, GWEI, legacy=False))

@@ -36,12 +36,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_short_lock_is_waited_for(patient: Ledger, lock: sqlite3.Connection) -> None:
+def test_a_short_lock_is_waited_for(url: str, lock: sqlite3.Connection) -> None:
+    ledger = Ledger.open(url, give_up_s=30, interval_s=0.02)
+    ledger.start_session(mode="live", config_hash="c", code_version="v", session_id="s1")
     lock.execute("BEGIN IMMEDIATE")
-    future = patient.journal_attempt(attempt(), plan())
+    future = ledger.journal_attempt(attempt(), plan())
     threading.Timer(0.2, lambda: lock.execute("COMMIT")).start()
-    future.result(30)
-    assert len(patient.books.attempts()) == 1
+    future.result(60)
+    assert len(ledger.books.attempts()) == 1
+    ledger.close()
 
 
 def test_a_long_lock_stops_new_trades_and_loses_nothing(patient: Ledger, lock: sqlite3.Connection) -> None:
