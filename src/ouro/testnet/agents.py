@@ -21,8 +21,8 @@ from ouro.testnet.accounts import background_account, trader_accounts
 from ouro.testnet.background import BackgroundLoad
 from ouro.testnet.client import TRANSPORT_ERRORS, Client, NodeError
 from ouro.testnet.deployment import Deployment, Pool
-from ouro.testnet.dialects import dialect
 from ouro.testnet.head import Head, HeadWatcher
+from ouro.testnet.kinds import dialect
 from ouro.testnet.order_flow import Order, OrderFlow
 from ouro.testnet.poolview import PoolView, read_views
 from ouro.testnet.rivals import Rival

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from ouro.testnet.profiles import (
+    EVEN_WEIGHTS,
     NATIVE,
+    PAIR_KINDS,
     PROFILES,
     SUSHISWAP_V2,
     UNISWAP_V3,
@@ -27,7 +29,8 @@ _Q96 = 1 << 96
 class PoolPlan:
     """A pool to model: ``share`` of the deepest recorded pool of ``pair`` (symbols here, in any order).
 
-    ``native`` makes it a pool of the native coin instead of its wrapped form (Uniswap V4).
+    ``native`` makes it a pool of the native coin instead of its wrapped form (Uniswap V4). ``weights`` are per cent
+    of the value, in the order of ``pair``.
     """
 
     venue: str
@@ -37,6 +40,7 @@ class PoolPlan:
     tick_spacing: int = 0
     stable: bool = False
     native: bool = False
+    weights: tuple[int, int] = EVEN_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +206,9 @@ def _model(profile: ComposedProfile, plan: PoolPlan, venue: VenueProfile) -> Rec
         tokens = (NATIVE, source.tokens[other])
         symbols = (profile.native_symbol[1:], names[other])
         decimals = (18, source.decimals[other])
+    weights = plan.weights if plan.pair == symbols else plan.weights[::-1]
     kind = {"uniswap_v2": "v2", "uniswap_v3": "v3", "swapr": "v2"}.get(venue.family, venue.family)
-    pair = kind in ("v2", "solidly")
+    pair = kind in PAIR_KINDS
     return RecordedPool(
         dex=plan.venue,
         kind=kind,
@@ -211,13 +216,20 @@ def _model(profile: ComposedProfile, plan: PoolPlan, venue: VenueProfile) -> Rec
         tokens=tokens,
         symbols=symbols,
         decimals=decimals,
-        reserves=_reserves(liquidity, root, decimals, plan.stable) if pair else (0, 0),
+        reserves=_weighted(_reserves(liquidity, root, decimals, plan.stable), weights) if pair else (0, 0),
+        weights=weights,
         sqrt_price_x96=0 if pair else root,
         tick=0 if pair else math.floor(2 * math.log(root / _Q96) / math.log(1.0001)),
         tick_spacing=plan.tick_spacing,
         liquidity=0 if pair else liquidity,
         stable=plan.stable,
     )
+
+
+def _weighted(reserves: tuple[int, int], weights: tuple[int, int]) -> tuple[int, int]:
+    """Balances that have the price of these reserves when the value is shared out by ``weights``."""
+    first, second = (r * w // even for r, w, even in zip(reserves, weights, EVEN_WEIGHTS, strict=True))
+    return first, second
 
 
 def _reserves(liquidity: int, root: int, decimals: tuple[int, int], stable: bool) -> tuple[int, int]:

@@ -130,7 +130,7 @@ def _deploy_venue(sender: Sender, venue: VenueProfile, wrapped: Address, start_b
     parts = build(sender, wrapped)
     return Venue(
         venue.name, venue.kind, venue.family, venue.fee_ppm, start_block=start_block,
-        pays_itself=venue.kind in FAMILY_BUILDERS, **parts,
+        pays_itself=parts["router"] == sender.purse, **parts,
     )  # fmt: skip
 
 

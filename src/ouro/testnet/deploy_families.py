@@ -19,6 +19,7 @@ from ouro.types import Address
 _OWN = Path(__file__).parent / "artifacts_own"
 _DEPLOY_GAS = 20_000_000
 _RELEASED_ADAPTIVE_POOL = bytes.fromhex("6ec6c9c8091d160c0aa74b2b14ba9c1717e95093bd3ac085cee99a49aab294a4")
+_VAULT_CONTRACTS = ("BalancerAuthorizer", "BalancerVault", "BalancerFeeProvider")
 CONTRACTS_OF_KIND: dict[str, tuple[str, ...]] = {
     "pancakeswap_v3": ("PancakeV3Factory", "PancakeV3Pool"),
     "slipstream": ("CLFactory", "CLPool"),
@@ -28,6 +29,8 @@ CONTRACTS_OF_KIND: dict[str, tuple[str, ...]] = {
     "solidly": ("SolidlyPool", "SolidlyPoolFactory"),
     "trader_joe": ("JoeFactory", "JoeRouter02"),
     "swapr": ("DXswapFactory", "DXswapPair"),
+    "balancer_v2_weighted": (*_VAULT_CONTRACTS, "WeightedPoolFactory"),
+    "balancer_v2_stable": (*_VAULT_CONTRACTS, "ComposableStablePoolFactory"),
 }
 """What ``family_artifact`` has to have for a venue of the kind."""
 
@@ -96,6 +99,33 @@ def _uniswap_v4(sender: Sender, _: Address) -> dict[str, Address]:
     return {"factory": manager, "router": _purse(sender)}
 
 
+def _vault_venue(sender: Sender, wrapped: Address, pool_factory: str) -> dict[str, Address]:
+    """The Vault is what a DEX of its pools is known by, what traders use and what takes the deployer's tokens in."""
+    if sender.vault is None:
+        authorizer = _deploy(sender, "BalancerAuthorizer", sender.account)
+        code = family_artifact("BalancerVault").bytecode
+        types = ("address", "address", "uint256", "uint256")  # no pause: no window, no buffer
+        creation = creation_data(code, types, (authorizer, wrapped, 0, 0))
+        sender.vault = sender.deploy(creation, "BalancerVault", gas=_DEPLOY_GAS)
+    vault = sender.vault
+    code = family_artifact("BalancerFeeProvider").bytecode
+    fees = sender.deploy(
+        creation_data(code, ("address", "uint256", "uint256"), (vault, 10**18, 10**18)), "fee provider"
+    )
+    code = family_artifact(pool_factory).bytecode
+    creation = creation_data(code, ("address", "address", "string", "string"), (vault, fees, "local", "local"))
+    made_by = sender.deploy(creation, pool_factory, gas=_DEPLOY_GAS)
+    return {"factory": vault, "router": vault, "position_manager": vault, "pool_factory": made_by}
+
+
+def _balancer_weighted(sender: Sender, wrapped: Address) -> dict[str, Address]:
+    return _vault_venue(sender, wrapped, "WeightedPoolFactory")
+
+
+def _balancer_stable(sender: Sender, wrapped: Address) -> dict[str, Address]:
+    return _vault_venue(sender, wrapped, "ComposableStablePoolFactory")
+
+
 FAMILY_BUILDERS: dict[str, Callable[[Sender, Address], dict[str, Address]]] = {
     "pancakeswap_v3": _pancakeswap_v3,
     "slipstream": _slipstream,
@@ -103,5 +133,7 @@ FAMILY_BUILDERS: dict[str, Callable[[Sender, Address], dict[str, Address]]] = {
     "algebra_adaptive": _algebra_adaptive,
     "uniswap_v4": _uniswap_v4,
     "solidly": _solidly,
+    "balancer_v2_weighted": _balancer_weighted,
+    "balancer_v2_stable": _balancer_stable,
 }
 """Factory and purse, by the venue's kind; the wrapped native coin is the second argument."""

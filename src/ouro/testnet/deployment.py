@@ -22,7 +22,8 @@ class Token:
 @dataclass(frozen=True, slots=True)
 class Venue:
     """A deployed DEX. ``router`` is ready for use by agents: the venue's own, or our purse
-    (``pays_itself``). Uniswap V3 has a quoter and a position manager; Uniswap V4's manager is its ``factory``."""
+    (``pays_itself``). Uniswap V3 has a quoter and a position manager; Uniswap V4's manager and Balancer's Vault are the
+    ``factory``, the Vault's pools are made by a ``pool_factory`` of their kind."""
 
     name: str
     kind: str
@@ -34,13 +35,15 @@ class Venue:
     quoter: Address | None = None
     position_manager: Address | None = None
     pays_itself: bool = False
+    pool_factory: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A seeded pool; ``recorded`` is its position in the profile's pools.
 
-    In Uniswap V4 ``address`` is the pool's id and ``manager`` the contract that holds it.
+    In Uniswap V4 ``address`` is the pool's id and ``manager`` the contract that holds it; Balancer's Vault is the
+    ``manager`` of contracts that it knows by ``pool_id``.
     """
 
     dex: str
@@ -52,6 +55,7 @@ class Pool:
     recorded: int
     tick_spacing: int = 0
     manager: Address | None = None
+    pool_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from ouro.hashing import keccak
 from ouro.testnet.abi import call_bytes, call_data, decode_result
+from ouro.testnet.client import Client
 from ouro.testnet.deployment import Pool, Venue
 from ouro.testnet.positions import plan_positions, plan_ranges
-from ouro.testnet.profiles import NATIVE, RecordedPool
+from ouro.testnet.profiles import EVEN_WEIGHTS, NATIVE, RecordedPool
 from ouro.testnet.sender import Sender
 from ouro.types import Address
 
@@ -33,12 +34,23 @@ class Seen:
     reserves: tuple[int, int] = (0, 0)
     sqrt_price_x96: int = 0
     liquidity: int = 0
+    weights: tuple[int, int] = EVEN_WEIGHTS
+    """Per cent of a pair's value in each token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A created pool; ``manager`` holds its tokens where it does not itself, under ``pool_id`` where it has one."""
+
+    address: str
+    manager: Address | None = None
+    pool_id: str = ""
 
 
 def recorded_state(recorded: RecordedPool) -> Seen:
     """What a seeded pool has to show."""
     if recorded.is_pair:
-        return Seen(reserves=recorded.reserves)
+        return Seen(reserves=recorded.reserves, weights=recorded.weights)
     return Seen(sqrt_price_x96=recorded.sqrt_price_x96, liquidity=recorded.liquidity)
 
 
@@ -54,6 +66,12 @@ class Dialect:
     def find(self, venue: Venue, recorded: RecordedPool, tokens: Tokens) -> Call:
         """The call whose answer is the pool's address."""
         raise NotImplementedError
+
+    def locate(self, client: Client, venue: Venue, asked: Sequence[tuple[RecordedPool, Tokens]]) -> list[Located]:
+        """Where the created pools of ``venue`` are, in the order of their creation."""
+        calls = [self.find(venue, recorded, tokens) for recorded, tokens in asked]
+        answers = client.batch([("eth_call", [{"to": to, "data": data}, "latest"]) for to, data in calls])
+        return [Located(decode_result(("address",), answer)[0].lower()) for answer in answers]
 
     def fill(self, sender: Sender, venue: Venue, pool: Pool, recorded: RecordedPool) -> None:
         """Queue what gives the pool its recorded state."""
@@ -227,6 +245,13 @@ class _UniswapV4(Dialect):
         data = call_data(f"initialize({_KEY},uint160)", key, recorded.sqrt_price_x96)
         sender.send(venue.factory, data, gas=2_000_000, what=f"initialize {recorded.label}")
 
+    def locate(self, client: Client, venue: Venue, asked: Sequence[tuple[RecordedPool, Tokens]]) -> list[Located]:
+        """By its key alone."""
+        return [
+            Located(v4_pool_id(tokens, recorded.fee_ppm, recorded.tick_spacing), venue.factory)
+            for recorded, tokens in asked
+        ]
+
     def fill(self, sender: Sender, venue: Venue, pool: Pool, recorded: RecordedPool) -> None:
         key = _v4_key(pool.tokens, recorded.fee_ppm, recorded.tick_spacing)
         signature = f"modifyLiquidity({_KEY},(int24,int24,int256,bytes32),bytes)"
@@ -257,7 +282,7 @@ class _UniswapV4(Dialect):
         return venue.router, call_data(signature, venue.factory, *pool.tokens, call)
 
 
-_DIALECTS: dict[str, Dialect] = {
+DIALECTS: dict[str, Dialect] = {
     "v2": _Pair(),
     "v3": _UniswapV3(),
     "solidly": _Solidly(),
@@ -267,11 +292,6 @@ _DIALECTS: dict[str, Dialect] = {
     "algebra_adaptive": _AlgebraAdaptive(),
     "uniswap_v4": _UniswapV4(),
 }
-
-
-def dialect(kind: str) -> Dialect:
-    """By ``Pool.kind``."""
-    return _DIALECTS[kind]
 
 
 def v4_pool_id(tokens: Tokens, fee_ppm: int, tick_spacing: int) -> str:
@@ -296,8 +316,3 @@ def _constant(signature: str) -> str:
 
 def _word(answer: str, position: int) -> int:
     return int(answer[2 + 64 * position : 66 + 64 * position], 16)
-
-
-def address_in(answer: str) -> Address:
-    """The address that an ``eth_call`` of ``Dialect.find`` answered."""
-    return decode_result(("address",), answer)[0].lower()

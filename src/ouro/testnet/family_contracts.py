@@ -54,6 +54,7 @@ _SLIPSTREAM = _Sources(
 )
 _COMPILED = {name: sources for sources in (_SOLIDLY, _SLIPSTREAM) for name in sources.wanted}
 _ALGEBRA, _JOE = "@cryptoalgebra/integral-core", "@traderjoe-xyz/core"
+_BALANCER, _TASKS = "@balancer-labs/v2-deployments", "dist/tasks"
 _SHIPPED = {
     "PancakeV3Factory": ("@pancakeswap/v3-core", "artifacts/contracts/PancakeV3Factory.sol/PancakeV3Factory.json"),
     "PancakeV3Pool": ("@pancakeswap/v3-core", "artifacts/contracts/PancakeV3Pool.sol/PancakeV3Pool.json"),
@@ -72,6 +73,17 @@ _SHIPPED = {
     "JoeRouter02": (_JOE, "deployments/avalanche/JoeRouter02.json"),
     "DXswapFactory": ("@swapr/core", "build/DXswapFactory.json"),
     "DXswapPair": ("@swapr/core", "build/DXswapPair.json"),
+    "BalancerAuthorizer": (_BALANCER, f"{_TASKS}/20210418-authorizer/artifact/Authorizer.json"),
+    "BalancerVault": (_BALANCER, f"{_TASKS}/20210418-vault/artifact/Vault.json"),
+    "BalancerFeeProvider": (
+        _BALANCER,
+        f"{_TASKS}/20220725-protocol-fee-percentages-provider/artifact/ProtocolFeePercentagesProvider.json",
+    ),
+    "WeightedPoolFactory": (_BALANCER, f"{_TASKS}/20230206-weighted-pool-v3/artifact/WeightedPoolFactory.json"),
+    "ComposableStablePoolFactory": (
+        _BALANCER,
+        f"{_TASKS}/20230206-composable-stable-pool-v3/artifact/ComposableStablePoolFactory.json",
+    ),
 }
 NAMES: tuple[str, ...] = (*_SHIPPED, *_COMPILED)
 """Every contract that ``family_artifact`` knows."""

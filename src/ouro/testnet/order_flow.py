@@ -15,7 +15,7 @@ import numpy as np
 
 from ouro.testnet.compositions import profile_of
 from ouro.testnet.deployment import Deployment, Pool
-from ouro.testnet.profiles import NATIVE, RecordedPool
+from ouro.testnet.profiles import EVEN_WEIGHTS, NATIVE, RecordedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,11 @@ class OrderFlow:
 def recorded_reserves(recorded: RecordedPool) -> tuple[float, float]:
     """Raw reserves of a recorded pool, virtual ones where liquidity is concentrated."""
     if recorded.is_pair:
-        return float(recorded.reserves[0]), float(recorded.reserves[1])
+        even = EVEN_WEIGHTS[0]
+        reserve0, reserve1 = (
+            reserve * even / w for reserve, w in zip(recorded.reserves, recorded.weights, strict=True)
+        )
+        return reserve0, reserve1
     root = recorded.sqrt_price_x96 / 2**96
     return recorded.liquidity / root, recorded.liquidity * root
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from ouro.testnet.client import Client
 from ouro.testnet.deployment import Pool
-from ouro.testnet.dialects import Seen, dialect
+from ouro.testnet.dialects import Seen
+from ouro.testnet.kinds import dialect
+from ouro.testnet.profiles import EVEN_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +39,6 @@ def _view(seen: Seen) -> PoolView:
     if seen.sqrt_price_x96:
         root, depth = seen.sqrt_price_x96 / 2**96, float(seen.liquidity)
         return PoolView((depth / root, depth * root))
-    return PoolView((float(seen.reserves[0]), float(seen.reserves[1])), seen.reserves)
+    even = EVEN_WEIGHTS[0]
+    virtual0, virtual1 = (reserve * even / w for reserve, w in zip(seen.reserves, seen.weights, strict=True))
+    return PoolView((virtual0, virtual1), seen.reserves)

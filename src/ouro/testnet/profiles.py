@@ -14,7 +14,8 @@ _DATA_DIR = Path(__file__).parent / "data"
 NATIVE = "0x" + "00" * 20
 """The native coin as a pool's token (Uniswap V4)."""
 
-_PAIR_KINDS = ("v2", "solidly")
+PAIR_KINDS = ("v2", "solidly", "balancer_v2_weighted", "balancer_v2_stable")
+EVEN_WEIGHTS = (50, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,13 @@ class RecordedPool:
     tick_spacing: int
     liquidity: int
     stable: bool = False
+    weights: tuple[int, int] = EVEN_WEIGHTS
+    """Per cent of the value that lies in each token."""
 
     @property
     def is_pair(self) -> bool:
         """Whether it has reserves of its own, instead of liquidity in ranges."""
-        return self.kind in _PAIR_KINDS
+        return self.kind in PAIR_KINDS
 
     @property
     def label(self) -> str:

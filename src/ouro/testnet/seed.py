@@ -3,7 +3,8 @@
 from ouro.testnet.abi import call_data
 from ouro.testnet.client import Client
 from ouro.testnet.deployment import Deployment, Pool, Venue
-from ouro.testnet.dialects import Tokens, address_in, dialect, recorded_state, v4_pool_id
+from ouro.testnet.dialects import Tokens, recorded_state
+from ouro.testnet.kinds import dialect
 from ouro.testnet.profiles import NATIVE, ChainProfile, RecordedPool
 from ouro.testnet.sender import Sender
 from ouro.types import Address
@@ -45,22 +46,20 @@ def _tokens(recorded: RecordedPool, addresses: dict[str, Address]) -> Tokens:
 
 
 def _find_pools(client: Client, planned: list[tuple[Venue, RecordedPool, Tokens]]) -> tuple[Pool, ...]:
-    asked = [
-        dialect(recorded.kind).find(venue, recorded, tokens)
-        for venue, recorded, tokens in planned
-        if venue.kind != "uniswap_v4"
-    ]
-    answers = iter(client.batch([("eth_call", [{"to": to, "data": data}, "latest"]) for to, data in asked]))
+    asked: dict[str, list[tuple[RecordedPool, Tokens]]] = {}
+    for venue, recorded, tokens in planned:
+        asked.setdefault(venue.name, []).append((recorded, tokens))
+    venues = {venue.name: venue for venue, _, _ in planned}
+    found = {
+        name: iter(dialect(pools[0][0].kind).locate(client, venues[name], pools)) for name, pools in asked.items()
+    }
     pools = []
     for position, (venue, recorded, tokens) in enumerate(planned):
-        if venue.kind == "uniswap_v4":
-            address, manager = v4_pool_id(tokens, recorded.fee_ppm, recorded.tick_spacing), venue.factory
-        else:
-            address, manager = address_in(next(answers)), None
+        located = next(found[venue.name])
         pools.append(
             Pool(
-                recorded.dex, recorded.kind, address, tokens, recorded.symbols, recorded.fee_ppm, position,
-                recorded.tick_spacing, manager,
+                recorded.dex, recorded.kind, located.address, tokens, recorded.symbols, recorded.fee_ppm, position,
+                recorded.tick_spacing, located.manager, located.pool_id,
             )
         )  # fmt: skip
     return tuple(pools)

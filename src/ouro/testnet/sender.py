@@ -25,6 +25,8 @@ class Sender:
         self._sent: list[tuple[Hash, str]] = []
         self.purse: Address | None = None
         """The chain's ``MarketRouter`` once something has needed one."""
+        self.vault: Address | None = None
+        """Balancer's Vault of the chain, likewise: the factories of all its kinds of pool share it."""
 
     def send(
         self, to: Address | None, data: str = "0x", *, value_wei: int = 0, gas: int = 1_000_000, what: str = ""
