@@ -206,7 +206,8 @@ def _model(profile: ComposedProfile, plan: PoolPlan, venue: VenueProfile) -> Rec
         tokens = (NATIVE, source.tokens[other])
         symbols = (profile.native_symbol[1:], names[other])
         decimals = (18, source.decimals[other])
-    weights = plan.weights if plan.pair == symbols else plan.weights[::-1]
+    first, second = plan.weights
+    weights = (first, second) if plan.pair == symbols else (second, first)
     kind = {"uniswap_v2": "v2", "uniswap_v3": "v3", "swapr": "v2"}.get(venue.family, venue.family)
     pair = kind in PAIR_KINDS
     return RecordedPool(

@@ -100,7 +100,7 @@ def _uniswap_v4(sender: Sender, _: Address) -> dict[str, Address]:
 
 
 def _vault_venue(sender: Sender, wrapped: Address, pool_factory: str) -> dict[str, Address]:
-    """The Vault is what a DEX of its pools is known by, what traders use and what takes the deployer's tokens in."""
+    """The Vault is what a DEX of its pools is known by, what traders use and what holds the tokens."""
     if sender.vault is None:
         authorizer = _deploy(sender, "BalancerAuthorizer", sender.account)
         code = family_artifact("BalancerVault").bytecode

@@ -1,4 +1,4 @@
-"""Pools whose tokens lie in Balancer's second Vault: made by the pools' own factories, filled and traded at the Vault.
+"""Pools whose tokens lie in Balancer's second Vault: made by their own factories, filled and traded at the Vault.
 
 Traders use the Vault itself, as Balancer's own front ends do; the deployer provides the liquidity.
 """
