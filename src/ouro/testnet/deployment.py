@@ -23,8 +23,8 @@ class Token:
 class Venue:
     """A deployed DEX. ``router`` is ready for use by agents: the venue's own, or our purse (``pays_itself``).
 
-    Uniswap V3 has a quoter and a position manager; Uniswap V4's manager and Balancer's Vault are the ``factory``, and
-    the Vault's pools are made by a ``pool_factory`` of their kind.
+    Uniswap V3 has a quoter and a position manager; Uniswap V4's manager and Balancer's Vault are the
+    ``factory``, and the Vault's pools are made by a ``pool_factory`` of their kind.
     """
 
     name: str
