@@ -31,6 +31,7 @@ CONTRACTS_OF_KIND: dict[str, tuple[str, ...]] = {
     "swapr": ("DXswapFactory", "DXswapPair"),
     "balancer_v2_weighted": (*_VAULT_CONTRACTS, "WeightedPoolFactory"),
     "balancer_v2_stable": (*_VAULT_CONTRACTS, "ComposableStablePoolFactory"),
+    "saddle": ("StableSwap", "StableSwapLibrary", "StableSwapShares"),
 }
 """What ``family_artifact`` has to have for a venue of the kind."""
 
@@ -126,6 +127,12 @@ def _balancer_stable(sender: Sender, wrapped: Address) -> dict[str, Address]:
     return _vault_venue(sender, wrapped, "ComposableStablePoolFactory")
 
 
+def _saddle(sender: Sender, _: Address) -> dict[str, Address]:
+    """No factory: what all pools share is their library, and the share token that each clones."""
+    library = _deploy(sender, "StableSwapLibrary")
+    return {"factory": library, "router": _purse(sender), "pool_factory": _deploy(sender, "StableSwapShares")}
+
+
 FAMILY_BUILDERS: dict[str, Callable[[Sender, Address], dict[str, Address]]] = {
     "pancakeswap_v3": _pancakeswap_v3,
     "slipstream": _slipstream,
@@ -135,5 +142,6 @@ FAMILY_BUILDERS: dict[str, Callable[[Sender, Address], dict[str, Address]]] = {
     "solidly": _solidly,
     "balancer_v2_weighted": _balancer_weighted,
     "balancer_v2_stable": _balancer_stable,
+    "saddle": _saddle,
 }
 """Factory and purse, by the venue's kind; the wrapped native coin is the second argument."""

@@ -54,6 +54,7 @@ _SLIPSTREAM = _Sources(
 )
 _COMPILED = {name: sources for sources in (_SOLIDLY, _SLIPSTREAM) for name in sources.wanted}
 _ALGEBRA, _JOE = "@cryptoalgebra/integral-core", "@traderjoe-xyz/core"
+_CONNEXT, _STABLE = "@connext/smart-contracts", "artifacts/contracts/core/connext"
 _BALANCER, _TASKS = "@balancer-labs/v2-deployments", "dist/tasks"
 _SHIPPED = {
     "PancakeV3Factory": ("@pancakeswap/v3-core", "artifacts/contracts/PancakeV3Factory.sol/PancakeV3Factory.json"),
@@ -73,6 +74,9 @@ _SHIPPED = {
     "JoeRouter02": (_JOE, "deployments/avalanche/JoeRouter02.json"),
     "DXswapFactory": ("@swapr/core", "build/DXswapFactory.json"),
     "DXswapPair": ("@swapr/core", "build/DXswapPair.json"),
+    "StableSwap": (_CONNEXT, f"{_STABLE}/helpers/StableSwap.sol/StableSwap.json"),
+    "StableSwapLibrary": (_CONNEXT, f"{_STABLE}/libraries/SwapUtilsExternal.sol/SwapUtilsExternal.json"),
+    "StableSwapShares": (_CONNEXT, f"{_STABLE}/helpers/LPToken.sol/LPToken.json"),
     "BalancerAuthorizer": (_BALANCER, f"{_TASKS}/20210418-authorizer/artifact/Authorizer.json"),
     "BalancerVault": (_BALANCER, f"{_TASKS}/20210418-vault/artifact/Vault.json"),
     "BalancerFeeProvider": (
@@ -138,7 +142,12 @@ def _make(name: str, progress: Progress) -> dict[str, Artifact]:
         digest = hashlib.sha256(artifact.bytecode).hexdigest()
         if digest != lock.contracts.get(found):
             raise ArtifactError(f"{found}: creation code has sha256 {digest}, the lock {lock.contracts.get(found)}")
-        text = json.dumps({"abi": artifact.abi, "bytecode": artifact.bytecode.hex()})
+        kept = {
+            "abi": artifact.abi,
+            "bytecode": artifact.bytecode.hex(),
+            "linkReferences": artifact.link_references,
+        }
+        text = json.dumps(kept)
         artifacts.write_atomically(_kept_path(found), text.encode())
     _verified.cache_clear()
     return made

@@ -14,7 +14,7 @@ _DATA_DIR = Path(__file__).parent / "data"
 NATIVE = "0x" + "00" * 20
 """The native coin as a pool's token (Uniswap V4)."""
 
-PAIR_KINDS = ("v2", "solidly", "balancer_v2_weighted", "balancer_v2_stable")
+PAIR_KINDS = ("v2", "solidly", "balancer_v2_weighted", "balancer_v2_stable", "saddle")
 EVEN_WEIGHTS = (50, 50)
 
 
