@@ -71,16 +71,8 @@ def size_path(
     reserves in and out, fee factor, capacity left, rate before the hop; ``position``: the hop's segment.
     """
     cost = 1.0 + cost_ppm * 1e-6
-    for hop in range(n_hops):
-        edge = edges[hop]
-        first = seg_start[edge]
-        if seg_count[edge] <= 0 or first < 0 or first + seg_count[edge] > segs.shape[0]:
-            return 0.0, 0.0
-        if not is_usable(segs[first, 0], segs[first, 1], segs[first, 2], segs[first, 3]):
-            return 0.0, 0.0
-        position[hop] = first
-        for column in range(4):
-            work[column, hop] = segs[first, column]
+    if not _enter(edges, n_hops, seg_start, seg_count, segs, work, position):
+        return 0.0, 0.0
 
     total_in = 0.0
     profit = 0.0
@@ -139,16 +131,8 @@ def size_path_global(
     at, to the end of the first pool, and the best point of all is returned with the profit after crossings.
     """
     cost = 1.0 + cost_ppm * 1e-6
-    for hop in range(n_hops):
-        edge = edges[hop]
-        first = seg_start[edge]
-        if seg_count[edge] <= 0 or first < 0 or first + seg_count[edge] > segs.shape[0]:
-            return 0.0, 0.0
-        if not is_usable(segs[first, 0], segs[first, 1], segs[first, 2], segs[first, 3]):
-            return 0.0, 0.0
-        position[hop] = first
-        for column in range(4):
-            work[column, hop] = segs[first, column]
+    if not _enter(edges, n_hops, seg_start, seg_count, segs, work, position):
+        return 0.0, 0.0
     spent = 0.0
     earned = 0.0
     best_in = 0.0
@@ -184,6 +168,30 @@ def size_path_global(
     if not (0.0 < best < np.inf and 0.0 < best_in < np.inf):
         return 0.0, 0.0
     return float(best_in), float(best)
+
+
+@njit(cache=True, nogil=True)
+def _enter(
+    edges: Int32,
+    n_hops: int,
+    seg_start: Int64,
+    seg_count: Int32,
+    segs: Float64,
+    work: Float64,
+    position: Int64,
+) -> bool:
+    """Put every hop of a path into its first segment. False where one has none that can be used."""
+    for hop in range(n_hops):
+        edge = edges[hop]
+        first = seg_start[edge]
+        if seg_count[edge] <= 0 or first < 0 or first + seg_count[edge] > segs.shape[0]:
+            return False
+        if not is_usable(segs[first, 0], segs[first, 1], segs[first, 2], segs[first, 3]):
+            return False
+        position[hop] = first
+        for column in range(4):
+            work[column, hop] = segs[first, column]
+    return True
 
 
 @njit(cache=True, nogil=True)
