@@ -10,16 +10,19 @@ switch.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
+from ouro.hashing import keccak, topic
 from ouro.protocols import curve_stable_events as events
+from ouro.protocols import curve_stable_reading as reading
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -27,6 +30,7 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.curve_stable_events import StableDelta
 from ouro.protocols.curve_stable_math import FEE_UNIT, PRECISION, scaled, solve_d, solve_y, view
 from ouro.protocols.curve_stable_pieces import FloatPool, Floats, Kept, pieces, spot
@@ -46,35 +50,85 @@ from ouro.protocols.curve_stable_state import (
 from ouro.protocols.eventdata import require_address
 from ouro.protocols.kernels.concentrated import HEADER
 from ouro.protocols.kernels.stableswap import MAX_RATE_BITS, MAX_XP_BITS, STABLESWAP
-from ouro.types import BlockContext, Log
+from ouro.protocols.reads import Script
+from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
+from ouro.protocols.storage import Place, ViewCall
+from ouro.protocols.swapevents import event_words, plausible
+from ouro.types import BlockContext, Hop, Log
 
 S = TypeVar("S", bound=StableState)
-_FIXED = ("address", "tokens", "a_precision", "rounding")
-_REFRESHED = ("balances_wei", "rates", "killed")
+_FIXED = ("address", "tokens", "a_precision", "rounding", "base")
+_REFRESHED = ("balances_wei", "rates", "killed", "vp_cached", "vp_updated")
 _NEAR = 8
-_U128 = (1 << 128) - 1
+TOKEN_EXCHANGE = topic("TokenExchange(address,int128,uint256,int128,uint256)")
+TOKEN_SWAP = topic("TokenSwap(address,uint256,uint256,uint128,uint128)")
+# Storage of the Solidity port behind OpenZeppelin's upgradeable parents.
+_RAMP_SLOTS = range(251, 255)
+_FEE_SLOT, _ADMIN_FEE_SLOT = 255, 256
+_BALANCES, _ADMIN_BALANCES = (int.from_bytes(keccak(slot.to_bytes(32))) for slot in (260, 261))
 
 
 def _sources(kind: type[StableState]) -> Mapping[str, Source]:
     found = dict.fromkeys(kind.__struct_fields__, Source.FROM_LOGS)
-    return {
-        **found,
-        **dict.fromkeys(_FIXED, Source.FIXED),
-        **dict.fromkeys(_REFRESHED, Source.MUST_REFRESH),
-        "as_of": Source.FROM_TIME,
-    }
+    found.update({name: Source.FIXED for name in _FIXED if name in found})
+    found.update({name: Source.MUST_REFRESH for name in _REFRESHED if name in found})
+    return {**found, "as_of": Source.FROM_TIME}
 
 
-class StableFamily(Generic[S]):
-    """What the four have in common. Implements ``ouro.protocols.base.Family``."""
+class StableFamily(Family, Generic[S]):
+    """What the four have in common."""
 
-    name: ClassVar[str]
     kind: ClassVar[type[StableState]]
     readers: ClassVar[Mapping[str, events.Reader]]
-    topics: ClassVar[tuple[str, ...]]
-    sources: ClassVar[Mapping[str, Source]]
     gas: ClassVar[tuple[int, int]]
     """Gas of an exchange of two coins, and for every further coin."""
+    creations: ClassVar[Mapping[str, CreationReader]] = {}
+    shape: ClassVar[Shape] = Shape.EXCHANGE
+    call: ClassVar[ExchangeCall] = ExchangeCall.INT128
+    least_gas: ClassVar[int] = 60_000
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
+
+    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
+        """The factory's own list."""
+        return reading.list_pools(dex, known, "")
+
+    def read(self, pool: NewPool) -> Script[Any]:
+        """The pool by its getters."""
+        return reading.read_curve(self.kind, pool)
+
+    def refresh(self, state: Any, pool: NewPool) -> Script[Any]:
+        """Balances, rates and kill switch."""
+        return reading.refresh_curve(state)
+
+    def places(self, state: S) -> Iterable[Place]:
+        """Unknown: they depend on the compiler; ``view_calls`` finds them."""
+        return ()
+
+    def places_from_logs(self, state: S) -> Iterable[Place]:
+        """None."""
+        return ()
+
+    def known_words(self, state: S) -> Mapping[Place, int]:
+        """None."""
+        return {}
+
+    def view_calls(self, state: S, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """The pool's view touches what its exchange touches: balances, rates, other contracts."""
+        data = reading.call(state.address, "get_dy(int128,int128,uint256)", 0, 1, 10**6).data
+        return (ViewCall(state.address, data),)
+
+    def encode_swap(self, state: S, i: int, j: int) -> ExchangeSwap:
+        """``exchange`` in the pool's own spelling."""
+        _direction(state, i, j)
+        return ExchangeSwap(state.address, self.call, i, j, state.tokens[i], state.tokens[j])
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """Its exchange event in the hop's direction."""
+        if log.address != hop.pool or not log.topics or log.topics[0] != TOKEN_EXCHANGE:
+            return None
+        words = event_words(log)
+        return plausible(words[1], words[3]) if len(words) == 4 and (words[0], words[2]) == (hop.i, hop.j) else None
 
     def decode(self, state: S, log: Log, timestamp: int) -> StableDelta | None:
         """The delta of a log of the pool."""
@@ -102,6 +156,12 @@ class StableFamily(Generic[S]):
         if state.balances_wei[i] + amount_in_wei > MAX_BALANCE:
             raise QuoteError("the balance would leave 128 bits")
         after = moved(state, {i: amount_in_wei, j: -found.out - found.admin})
+        if (
+            isinstance(after, CurveMetaState)
+            and after.rates_at(context.timestamp) == after.rates
+            and after.vp_updated
+        ):
+            after = msgspec.structs.replace(after, vp_cached=after.rates[-1], vp_updated=context.timestamp)
         return Quote(amount_in_wei, found.out, self.gas[0] + self.gas[1] * (len(state.tokens) - 2), after)
 
     def quote_out(self, state: S, i: int, j: int, amount_out_wei: int, context: BlockContext) -> Quote:
@@ -116,8 +176,9 @@ class StableFamily(Generic[S]):
         """What the contract's own view (``get_dy``, ``calculateSwap``) answers."""
         if not state.fee_after_conversion:
             return exchanged(state, i, j, amount_in_wei, timestamp).out
-        xp = scaled(state.rates, state.balances_wei)
-        return view(state.form, state.rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
+        rates = state.rates_at(timestamp)
+        xp = scaled(rates, state.balances_wei)
+        return view(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
 
     def spot_rate(self, state: S, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; on a ramp with A of ``as_of``, else with its last."""
@@ -150,12 +211,13 @@ class StableFamily(Generic[S]):
             pool, kept = _floats(state, i, j, context.timestamp)
         except QuoteError:
             return np.empty((0, 4))
-        return pieces(pool, kept, PRECISION / state.rates[i], PRECISION / state.rates[j])
+        rates = state.rates_at(context.timestamp)
+        return pieces(pool, kept, PRECISION / rates[i], PRECISION / rates[j])
 
     def exact_header(self, state: S, i: int, j: int) -> ExactHeader | None:
         """The pool for the compiled exchange; None while A ramps, but for a state that ``at`` made."""
         _direction(state, i, j)
-        if state.killed or (state.ramping and not state.as_of):
+        if state.killed or (not state.as_of and (state.ramping or state.rates_at(0) != state.rates)):
             return None
         return _header(state, i, j)
 
@@ -214,6 +276,76 @@ class Saddle(StableFamily[SaddleState]):
     topics: ClassVar[tuple[str, ...]] = tuple(events.SADDLE)
     sources: ClassVar[Mapping[str, Source]] = _sources(SaddleState)
     gas: ClassVar[tuple[int, int]] = (100_000, 12_000)
+    call: ClassVar[ExchangeCall] = ExchangeCall.SADDLE
+
+    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
+        """Its pools have no common factory: they are named in the configuration."""
+        return None
+
+    def read(self, pool: NewPool) -> Script[Any]:
+        """The pool by its getters."""
+        return reading.read_saddle(pool)
+
+    def refresh(self, state: SaddleState, pool: NewPool) -> Script[Any]:
+        """Balances and the pause."""
+        return reading.refresh_saddle(state)
+
+    def storage_writes(self, state: SaddleState, delta: StableDelta) -> tuple[StorageWrite | BalanceChange, ...]:
+        """Balances, ramp and fees; tokens that moved. The administrator's balances are read again."""
+        before, after = _words(state), _words(self.apply(state, delta))
+        changes: dict[int, int] = {}
+        if isinstance(delta, events.ExchangeDelta):
+            changes = {delta.i: delta.sold_wei, delta.j: -delta.bought_wei}
+        elif isinstance(delta, events.LiquidityDelta):
+            changes = {k: delta.sign * amount for k, amount in enumerate(delta.amounts_wei) if amount}
+        elif isinstance(delta, events.OneCoinDelta) and delta.coin is not None:
+            changes = {delta.coin: -delta.amount_wei}
+        return (
+            *(StorageWrite(state.address, slot, word) for slot, word in after.items() if word != before[slot]),
+            *(BalanceChange(state.tokens[k], state.address, change) for k, change in changes.items()),
+        )
+
+    def places(self, state: SaddleState) -> Iterable[Place]:
+        """Ramp, fees, coins, multipliers, balances, the administrator's balances; lock and pause."""
+        lengths = (258, 259, 260, 261)
+        arrays = (int.from_bytes(keccak(slot.to_bytes(32))) for slot in lengths)
+        inside = (start + k for start in arrays for k in range(len(state.tokens)))
+        return [(state.address, slot) for slot in (0, 51, 101, 201, *_words(state), 257, *lengths, *inside)]
+
+    def places_from_logs(self, state: SaddleState) -> Iterable[Place]:
+        """Balances, ramp and fees."""
+        return [(state.address, slot) for slot in _words(state)]
+
+    def known_words(self, state: SaddleState) -> Mapping[Place, int]:
+        """The same, by value."""
+        return {(state.address, slot): word for slot, word in _words(state).items()}
+
+    def drifting_places(self, state: SaddleState) -> Iterable[Place]:
+        """The administrator's balances."""
+        return [(state.address, _ADMIN_BALANCES + k) for k in range(len(state.tokens))]
+
+    def view_calls(self, state: SaddleState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """The library that the pool's view calls."""
+        data = reading.call(state.address, "calculateSwap(uint8,uint8,uint256)", 0, 1, 10**6).data
+        return (ViewCall(state.address, data),)
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """Its ``TokenSwap`` in the hop's direction."""
+        if log.address != hop.pool or not log.topics or log.topics[0] != TOKEN_SWAP:
+            return None
+        words = event_words(log)
+        return plausible(words[0], words[1]) if len(words) == 4 and words[2:] == [hop.i, hop.j] else None
+
+
+def _words(state: SaddleState) -> dict[int, int]:
+    """The port's words that the state tells, by slot."""
+    ramp = (state.initial_a, state.future_a, state.initial_a_time, state.future_a_time)
+    return {
+        **dict(zip(_RAMP_SLOTS, ramp, strict=True)),
+        _FEE_SLOT: state.fee,
+        _ADMIN_FEE_SLOT: state.admin_fee,
+        **{_BALANCES + k: held for k, held in enumerate(state.balances_wei)},
+    }
 
 
 def _direction(state: StableState, i: int, j: int) -> None:
@@ -264,11 +396,12 @@ def _least_input(state: StableState, i: int, j: int, amount_out: int, now: int) 
 
 def _guessed_input(state: StableState, i: int, j: int, amount_out: int, now: int) -> int:
     """What the invariant asks for the output and its fee, with the fee at the balances before."""
-    xp = list(scaled(state.rates, state.balances_wei))
+    rates = state.rates_at(now)
+    xp = list(scaled(rates, state.balances_wei))
     amp = state.amp(now)
     d = solve_d(state.form, tuple(xp), amp)
     fee = min(state.fee * max(state.off_peg, FEE_UNIT) // FEE_UNIT, FEE_UNIT - 1) if state.off_peg else state.fee
-    left = xp[j] - (amount_out * state.rates[j] // PRECISION * FEE_UNIT // (FEE_UNIT - fee)) - 1
+    left = xp[j] - (amount_out * rates[j] // PRECISION * FEE_UNIT // (FEE_UNIT - fee)) - 1
     if left <= 0:
         return max(state.balances_wei[i], 1)
     before, xp[j] = xp[i], left
@@ -276,12 +409,12 @@ def _guessed_input(state: StableState, i: int, j: int, amount_out: int, now: int
         needed = solve_y(state.form, tuple(xp), i, amp, d) - before
     except QuoteError:
         return max(state.balances_wei[i], 1)
-    return max(needed * PRECISION // state.rates[i], 1)
+    return max(needed * PRECISION // rates[i], 1)
 
 
 def _floats(state: StableState, i: int, j: int, now: int) -> tuple[FloatPool, Kept]:
     """The pool in floats, and the share of the output that the fee leaves at given balances."""
-    xp = scaled(state.rates, state.balances_wei)
+    xp = scaled(state.rates_at(now), state.balances_wei)
     if not all(xp):
         raise QuoteError("the pool is empty")
     amp = state.amp(now)
@@ -304,8 +437,9 @@ def _floats(state: StableState, i: int, j: int, now: int) -> tuple[FloatPool, Ke
 
 
 def _header(state: StableState, i: int, j: int) -> ExactHeader | None:
-    xp = scaled(state.rates, state.balances_wei)
-    n, rates = len(xp), (state.rates[i], state.rates[j])
+    all_rates = state.rates_at(state.as_of)
+    xp = scaled(all_rates, state.balances_wei)
+    n, rates = len(xp), (all_rates[i], all_rates[j])
     if not all(xp) or max(xp) >> MAX_XP_BITS or max(rates) >> MAX_RATE_BITS or state.off_peg >> 60:
         return None
     amp = state.amp(state.as_of)
@@ -327,7 +461,9 @@ def _header(state: StableState, i: int, j: int) -> ExactHeader | None:
     wide = (xp[i], xp[j], d, *rates)
     limbs = struct.pack("<6Q", STABLESWAP, table.ctypes.data, len(behind), n, state.fee, amp * n)
     limbs += b"".join(value.to_bytes(16, "little") for value in wide)
-    limbs += term.to_bytes(32, "little") + sum(x for k, x in enumerate(xp) if k not in (i, j)).to_bytes(16, "little")
+    limbs += term.to_bytes(32, "little") + sum(x for k, x in enumerate(xp) if k not in (i, j)).to_bytes(
+        16, "little"
+    )
     limbs += struct.pack("<2Q", state.a_precision, multiplier)
     assert len(limbs) == 8 * HEADER
     return ExactHeader(limbs, table)

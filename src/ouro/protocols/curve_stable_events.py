@@ -1,4 +1,4 @@
-"""Logs of StableSwap pools of every generation as deltas. Arrays are of fixed length, or dynamic in newer contracts."""
+"""Logs of StableSwap pools of every generation as deltas; newer contracts have dynamic arrays."""
 
 import re
 from collections.abc import Callable, Mapping

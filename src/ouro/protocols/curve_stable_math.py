@@ -1,4 +1,4 @@
-"""StableSwap in integers: the invariant, its two solutions, amplification in time, the off-peg fee, a whole exchange.
+"""StableSwap in integers: invariant and its solutions, amplification in time, off-peg fee, a whole exchange.
 
 Invariant of n coins with ``xp`` = balances in 18 decimals (Egorov, StableSwap 2019): ``A·n^n·S + D = A·D·n^n +
 D^(n+1) / (n^n·P)`` with sum S and product P. Deployed pools solve it by Newton's method in integers and differ in
@@ -17,7 +17,7 @@ MAX_ROUNDS = 255
 _U256 = (1 << 256) - 1
 
 EACH, PLUS_ONE, PRODUCT = 0, 1, 2
-"""How ``D^(n+1) / (n^n·P)`` is divided: by ``x·n`` coin by coin, by ``x·n + 1``, or by ``x`` and once by ``n^n``."""
+"""How ``D^(n+1) / (n^n·P)`` is divided: by ``x·n`` coin by coin, by ``x·n + 1``, or by ``x``, then by ``n^n``."""
 
 
 class Form(NamedTuple):
@@ -121,7 +121,7 @@ def solve_y(form: Form, xp: tuple[int, ...], j: int, amp: int, d: int) -> int:
 
 
 def off_peg_fee(fee: int, multiplier: int, xi: int, xj: int) -> int:
-    """The fee (of 10^10) at the average balances ``xi``, ``xj``: ``fee`` at the peg, up to ``multiplier`` times it."""
+    """The fee (of 10^10) at average balances ``xi``, ``xj``: ``fee`` at the peg, up to ``multiplier`` times it."""
     if multiplier <= FEE_UNIT:
         return fee
     share = checked((multiplier - FEE_UNIT) * 4 * xi * xj) // (xi + xj) ** 2
@@ -175,9 +175,15 @@ def view(
 
 
 def one_coin(
-    form: Form, rates: tuple[int, ...], xp: tuple[int, ...], amp: int, fees: tuple[int, int, int], burnt_share: tuple[int, int], i: int
+    form: Form,
+    rates: tuple[int, ...],
+    xp: tuple[int, ...],
+    amp: int,
+    fees: tuple[int, int, int],
+    burnt_share: tuple[int, int],
+    i: int,
 ) -> tuple[int, int]:
-    """``calc_withdraw_one_coin``: (amount of coin ``i``, fee in it) for burning ``burnt_share`` = (LP amount, supply)."""
+    """``calc_withdraw_one_coin``: (amount of coin ``i``, fee in it); ``burnt_share`` is (LP amount, supply)."""
     fee, _, multiplier = fees
     n, (burnt, supply) = len(xp), burnt_share
     base = fee * n // (4 * (n - 1))

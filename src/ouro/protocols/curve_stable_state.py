@@ -34,6 +34,7 @@ MAX_BALANCE = (1 << 128) - 1
 MAX_RATE = 10**40
 MAX_A = 10**9
 MAX_TIME = (1 << 63) - 1
+VP_REMEMBERED_S = 600
 _U256 = (1 << 256) - 1
 
 
@@ -83,6 +84,10 @@ class StableState(msgspec.Struct, frozen=True):
         """Whether A depends on the time (it may be over already)."""
         return self.initial_a != self.future_a
 
+    def rates_at(self, timestamp: int) -> tuple[int, ...]:
+        """The rates that an exchange at this block time takes."""
+        return self.rates
+
     def amp(self, timestamp: int) -> int:
         """A times its precision at a block time."""
         return amplification(
@@ -101,10 +106,25 @@ class CurveStableState(StableState, frozen=True):
 
 
 class CurveMetaState(StableState, frozen=True):
-    """The meta level of a meta-pool: the last rate is the base pool's virtual price as the next exchange takes it."""
+    """The meta level of a meta-pool: its coins against the base pool's LP token, whose rate (the last) is the
+    base's virtual price as it is now.
+
+    Early pools remember that price for ten minutes: ``vp_cached`` is what they remember since ``vp_updated``; 0
+    where they don't. ``base`` is the base pool.
+    """
 
     family: ClassVar[str] = "curve_meta"
     fee_after_conversion: ClassVar[bool] = True
+
+    base: Address = ""
+    vp_cached: int = 0
+    vp_updated: int = 0
+
+    def rates_at(self, timestamp: int) -> tuple[int, ...]:
+        """The remembered price for ten minutes."""
+        if not self.vp_cached or not self.vp_updated or timestamp > self.vp_updated + VP_REMEMBERED_S:
+            return self.rates
+        return (*self.rates[:-1], self.vp_cached)
 
 
 class CurveStableNGState(StableState, frozen=True):
@@ -122,8 +142,9 @@ class SaddleState(StableState, frozen=True):
 
 def exchanged(state: StableState, i: int, j: int, amount_in: int, timestamp: int) -> Exchanged:
     """The exchange, without changing the state. Raises ``QuoteError``."""
-    xp = scaled(state.rates, state.balances_wei)
-    return exchange(state.form, state.rates, xp, state.amp(timestamp), state.fees, i, j, amount_in)
+    rates = state.rates_at(timestamp)
+    xp = scaled(rates, state.balances_wei)
+    return exchange(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in)
 
 
 def moved(state: S, changes: dict[int, int], supply: int | None = None) -> S:
@@ -197,7 +218,8 @@ def bought(state: StableState, i: int, j: int, amount_out: int, timestamp: int) 
 def _after_one_coin(state: S, delta: OneCoinDelta) -> S:
     if not state.supply or not 0 < delta.burnt <= state.supply:
         raise DecodeError(f"{delta.burnt} of a supply of {state.supply} were burnt")
-    xp = scaled(state.rates, state.balances_wei)
+    rates = state.rates_at(delta.timestamp)
+    xp = scaled(rates, state.balances_wei)
     left = state.supply - delta.burnt
     candidates = range(len(state.tokens)) if delta.coin is None else (delta.coin,)
     found: list[tuple[int, int]] = []
@@ -205,7 +227,7 @@ def _after_one_coin(state: S, delta: OneCoinDelta) -> S:
         try:
             amount, fee = one_coin(
                 state.form,
-                state.rates,
+                rates,
                 xp,
                 state.amp(delta.timestamp),
                 state.fees,
@@ -226,7 +248,18 @@ def _after_one_coin(state: S, delta: OneCoinDelta) -> S:
 
 def to_json(state: StableState) -> dict[str, Any]:
     """A tagged, JSON-safe form."""
-    small = ("address", "initial_a", "future_a", "initial_a_time", "future_a_time", "fee", "admin_fee", "off_peg")
+    meta = ("base", "vp_cached", "vp_updated") if isinstance(state, CurveMetaState) else ()
+    small = (
+        *meta,
+        "address",
+        "initial_a",
+        "future_a",
+        "initial_a_time",
+        "future_a_time",
+        "fee",
+        "admin_fee",
+        "off_peg",
+    )
     return {
         "family": state.family,
         "tokens": list(state.tokens),
@@ -264,7 +297,13 @@ def from_json(kind: type[S], value: dict[str, Any]) -> S:
     precision = number("a_precision", 1, 100)
     if precision not in (1, 100):
         raise ValueError(f"a_precision: {precision} is neither 1 nor 100")
+    more: dict[str, Any] = {}
+    if issubclass(kind, CurveMetaState):
+        base = found["base"]
+        more["base"] = base if base == "" else jsonform.address(base, "base")
+        more["vp_cached"], more["vp_updated"] = number("vp_cached", 0, MAX_RATE), number("vp_updated", 0, MAX_TIME)
     state = kind(
+        **more,
         address=jsonform.address(found["address"], "address"),
         tokens=tokens,
         rates=_integers(found["rates"], "rates", len(tokens), 1, MAX_RATE),

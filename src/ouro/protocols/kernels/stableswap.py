@@ -17,7 +17,7 @@ from numba import njit
 
 from ouro.protocols.kernels.concentrated import DONE, REFUSED, limb
 from ouro.protocols.kernels.solidly import per_unit
-from ouro.protocols.kernels.wide import bit_length, floor_div, load64, load128, load256, low64, to256
+from ouro.protocols.kernels.wide import bit_length, floor_div, load64, load128, load256, to256
 
 STABLESWAP = 10
 MAX_XP_BITS = 104
