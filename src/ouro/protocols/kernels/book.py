@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ouro.protocols.kernels.bins import BINS, bins_in
 from ouro.protocols.kernels.concentrated import (
     CONCENTRATED,
     CONSTANT_PRODUCT,
@@ -69,6 +70,8 @@ def quote_edge(header: int, amount: Any) -> Any:
         return volatile_in(header, amount)
     if kind == STABLESWAP:
         return stableswap_in(header, amount)
+    if kind == BINS:
+        return bins_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero
