@@ -60,7 +60,7 @@ def books(draw: st.DrawFn) -> LiquidityBookState:
 
 def reference(state: LiquidityBookState) -> Book:
     names = ("base", "filter", "decay", "reduction", "control", "protocol", "most")
-    fees = dict(zip(names, state.fees, strict=True))
+    fees: dict[str, int] = dict(zip(names, state.fees, strict=True))
     book = Book(state.bin_step, state.active_id, {k: list(v) for k, v in state.bins.items()}, fees)
     book.accumulator, book.reference, book.home, book.last = state.volatility
     return book
@@ -160,6 +160,12 @@ def test_value_never_leaves_and_parts_get_no_more(
     assert back.amount_out_wei <= one + two
 
 
+def follow(state: LiquidityBookState, log: Log) -> LiquidityBookState:
+    delta = FAMILY.decode(state, log, NOW)
+    assert delta is not None
+    return FAMILY.apply(state, delta)
+
+
 def _swap_log(bin_id: int, paid: tuple[int, int], got: tuple[int, int], accumulator: int) -> Log:
     words = (bin_id, paid[0] | paid[1] << 128, got[0] | got[1] << 128, accumulator, 0, 0)
     data = "0x" + b"".join(word.to_bytes(32) for word in words).hex()
@@ -185,8 +191,7 @@ def test_following_the_logs_of_a_swap_ends_where_the_quote_does(
         book.fee_in(bin_id)
         paid = (now[0] - before[0], 0) if x_in else (0, now[1] - before[1])
         got = (0, before[1] - now[1]) if x_in else (before[0] - now[0], 0)
-        delta = FAMILY.decode(followed, _swap_log(bin_id, paid, got, book.accumulator), NOW)
-        followed = FAMILY.apply(followed, delta)
+        followed = follow(followed, _swap_log(bin_id, paid, got, book.accumulator))
     # with no filter period each bin's event looks like the beginning of a swap where both fit
     if state.fees.filter_period or len(touched) == 1:
         assert followed == after
@@ -235,7 +240,7 @@ def test_hooks_on_swaps_and_wrong_logs_are_refused() -> None:
     assert not len(FAMILY.segments(state, 0, 1, CONTEXT))
     plain = _sample()
     with pytest.raises(DecodeError, match="volatility"):
-        FAMILY.apply(plain, FAMILY.decode(plain, _swap_log(CENTRE, (5, 0), (0, 4), 123), NOW))
+        follow(plain, _swap_log(CENTRE, (5, 0), (0, 4), 123))
     with pytest.raises(DecodeError, match="arrays"):
         FAMILY.decode(plain, Log(POOL, (WITHDRAWN,), "0x" + "00" * 32 * 4, 1, "0x", "0x", 0, 0), NOW)
 

@@ -24,6 +24,7 @@ from ouro.protocols.base import (
     ExactHeader,
     Family,
     Limits,
+    Proof,
     Quote,
     QuoteError,
     Segments,
@@ -277,6 +278,7 @@ class Saddle(StableFamily[SaddleState]):
     sources: ClassVar[Mapping[str, Source]] = _sources(SaddleState)
     gas: ClassVar[tuple[int, int]] = (100_000, 12_000)
     call: ClassVar[ExchangeCall] = ExchangeCall.SADDLE
+    proof: ClassVar[Proof] = Proof(105_000)
 
     def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
         """Its pools have no common factory: they are named in the configuration."""
