@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from tests.differential.adaptive_cases import AlgebraAdaptiveWorld
 from tests.differential.algebra_cases import AlgebraIntegralWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
+from tests.differential.saddle_cases import SaddleWorld
 from tests.differential.solidly_cases import SolidlyWorld
 from tests.differential.v2_cases import SwaprWorld, V2World
 from tests.differential.v3_cases import V3World
@@ -33,4 +34,5 @@ WORLDS: dict[str, Callable[[], World]] = {
     "algebra_integral": AlgebraIntegralWorld,
     "algebra_adaptive": AlgebraAdaptiveWorld,
     "swapr": SwaprWorld,
+    "saddle": SaddleWorld,
 }

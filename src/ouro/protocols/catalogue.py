@@ -29,6 +29,11 @@ CATALOGUE: dict[str, Entry] = {
         Entry("algebra_integral", "ouro.protocols.algebra_integral:AlgebraIntegral"),
         Entry("algebra_adaptive", "ouro.protocols.algebra_adaptive:AlgebraAdaptive"),
         Entry("solidly", "ouro.protocols.solidly:Solidly"),
+        Entry("saddle", "ouro.protocols.curve_stable:Saddle"),
+        Entry("curve_stable", "ouro.protocols.curve_stable:CurveStable"),
+        Entry("curve_meta", "ouro.protocols.curve_stable:CurveMeta"),
+        Entry("liquidity_book", "ouro.protocols.liquidity_book:LiquidityBook"),
+        Entry("curve_stable_ng", "ouro.protocols.curve_stable:CurveStableNG"),
     )
 }
 """What ``DexConfig.family`` may be."""

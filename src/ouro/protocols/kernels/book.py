@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ouro.protocols.kernels.bins import BINS, bins_in
 from ouro.protocols.kernels.concentrated import (
     CONCENTRATED,
     CONSTANT_PRODUCT,
@@ -23,6 +24,7 @@ from ouro.protocols.kernels.concentrated import (
     limb,
 )
 from ouro.protocols.kernels.solidly import stable_in, volatile_in
+from ouro.protocols.kernels.stableswap import STABLESWAP, stableswap_in
 from ouro.protocols.kernels.ticks import sqrt_ratio_at_tick
 from ouro.protocols.kernels.wide import (
     bit_length,
@@ -66,6 +68,10 @@ def quote_edge(header: int, amount: Any) -> Any:
         return stable_in(header, amount)
     if kind == VOLATILE:
         return volatile_in(header, amount)
+    if kind == STABLESWAP:
+        return stableswap_in(header, amount)
+    if kind == BINS:
+        return bins_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero
