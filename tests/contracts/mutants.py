@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from packages import compiler
 from world import ROOT
 
-SOURCE = ROOT / "contracts" / "src" / "OuroExecutor.sol"
+SOURCES = ("OuroExecutor.sol", "ExecutorRoles.sol")
 KILLERS = (
     "tests/contracts/test_executor_roles.py",
     "tests/contracts/test_executor_security.py",
@@ -120,18 +120,18 @@ MUTANTS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def mutant_source(name: str) -> str:
-    """The source with one change. Raises ValueError where its text is not there exactly once."""
+def mutant_sources(name: str) -> dict[str, str]:
+    """The sources with one change. Raises ValueError where its text is not there exactly once."""
     text, changed = MUTANTS[name]
-    source = SOURCE.read_text()
-    if source.count(text) != 1:
-        raise ValueError(f"mutant {name!r}: its text is {source.count(text)} times in the source; adapt the list")
-    return source.replace(text, changed)
+    sources = {file: (ROOT / "contracts" / "src" / file).read_text() for file in SOURCES}
+    if (count := sum(source.count(text) for source in sources.values())) != 1:
+        raise ValueError(f"mutant {name!r}: its text is {count} times in the source; adapt the list")
+    return {file: source.replace(text, changed) for file, source in sources.items()}
 
 
 def creation_code(name: str) -> str:
     """Compiled mutant, hex."""
-    _, output = compiler().compile_sources({"OuroExecutor.sol": mutant_source(name)})
+    _, output = compiler().compile_sources(mutant_sources(name))
     return output["contracts"]["OuroExecutor.sol"]["OuroExecutor"]["evm"]["bytecode"]["object"]
 
 
@@ -168,7 +168,7 @@ def main() -> int:
     options = parser.parse_args()
     names = [options.only] if options.only else list(MUTANTS)[options.first :]
     for name in names:
-        mutant_source(name)
+        mutant_sources(name)
     survivors = []
     for name in names:
         killer = killed_by(name)
