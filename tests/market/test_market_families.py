@@ -16,7 +16,7 @@ from ouro.market.market import Market
 from ouro.market.upkeep import repair_pools
 from ouro.market.venues import VENUES
 from ouro.protocols.base import DecodeError
-from ouro.protocols.registry import FAMILIES, PROOFS
+from ouro.protocols.registry import FAMILIES, proof_of
 from ouro.protocols.slipstream import SlipstreamState
 from ouro.protocols.uniswap_v4 import INITIALIZE_TOPIC, NATIVE, SWAP_TOPIC, UniswapV4State, pool_id
 from ouro.protocols.v3_math import Q96
@@ -39,7 +39,7 @@ def test_every_family_can_be_configured_read_and_is_judged() -> None:
     names = set(FAMILIES)
     assert set(FamilyName.__args__) == names  # type: ignore[attr-defined]
     assert set(VENUES) == names
-    assert set(PROOFS) == names
+    assert all(proof_of(name).whole for name in names)
     assert all(creation_topics(name) for name in names)
 
 

@@ -43,6 +43,7 @@ from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -51,6 +52,8 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.eventdata import data_words, in_range
+from ouro.protocols.proof import Proof
+from ouro.protocols.steps import Shape
 from ouro.protocols.uniswap_v3 import GAS_PER_WORD, direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import InitializeDelta, LiquidityDelta, SwapDelta
 from ouro.protocols.v3_math import MAX_LIQUIDITY
@@ -82,10 +85,17 @@ _FIXED = ("address", "tokens", "operator", "factory", "tick_spacing")
 _OTHER_SOURCES = {"fee_config": Source.MUST_REFRESH, "as_of": Source.FROM_TIME}
 
 
-class AlgebraAdaptive:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+class AlgebraAdaptive(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "algebra_adaptive"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.CONCENTRATED
+    trial: ClassVar[str] = "ticks"
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
+    windows: ClassVar[frozenset[str]] = frozenset(("timepoints",))
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in _FIXED else _OTHER_SOURCES.get(name, Source.FROM_LOGS)
         for name in AlgebraAdaptiveState.__struct_fields__

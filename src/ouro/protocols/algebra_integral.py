@@ -23,6 +23,7 @@ from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -31,6 +32,8 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.proof import Proof
+from ouro.protocols.steps import Shape
 from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
@@ -103,10 +106,16 @@ def refusal(state: AlgebraIntegralState) -> str | None:
     return None
 
 
-class AlgebraIntegral:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+class AlgebraIntegral(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "algebra_integral"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.CONCENTRATED
+    trial: ClassVar[str] = "ticks"
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in ("address", "tokens") else Source.FROM_LOGS
         for name in AlgebraIntegralState.__struct_fields__

@@ -9,6 +9,7 @@ from typing import ClassVar
 from ouro.hashing import topic
 from ouro.protocols import v3_events
 from ouro.protocols.eventdata import data_words, uint
+from ouro.protocols.proof import Proof
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_events import FeeProtocolDelta, SwapDelta
 from ouro.protocols.v3_state import Layout, UniswapV3State
@@ -50,6 +51,7 @@ class PancakeV3(UniswapV3):
     """The family; stateless."""
 
     name: ClassVar[str] = "pancakeswap_v3"
+    proof: ClassVar[Proof] = Proof(105_000)
     kind: ClassVar[type[UniswapV3State]] = PancakeV3State
     readers: ClassVar[Mapping[str, v3_events.Reader]] = READERS
     topics: ClassVar[tuple[str, ...]] = tuple(READERS)

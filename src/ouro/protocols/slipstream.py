@@ -11,6 +11,7 @@ from ouro.hashing import topic
 from ouro.protocols import v3_events
 from ouro.protocols.base import Source
 from ouro.protocols.eventdata import data_words, uint
+from ouro.protocols.proof import Proof
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_events import TransferDelta
 from ouro.protocols.v3_state import Layout, UniswapV3State
@@ -56,6 +57,7 @@ class Slipstream(UniswapV3):
     """The family; stateless."""
 
     name: ClassVar[str] = "slipstream"
+    proof: ClassVar[Proof] = Proof(105_000)
     kind: ClassVar[type[UniswapV3State]] = SlipstreamState
     readers: ClassVar[Mapping[str, v3_events.Reader]] = READERS
     topics: ClassVar[tuple[str, ...]] = tuple(READERS)

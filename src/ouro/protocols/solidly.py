@@ -19,6 +19,7 @@ from ouro.protocols import jsonform
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -28,7 +29,9 @@ from ouro.protocols.base import (
 )
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import MAX_SCALED_BITS, STABLE, VOLATILE, packed_header
+from ouro.protocols.proof import Proof
 from ouro.protocols.solidly_math import BPS, UNIT, invariant, solve_y, stable_out, volatile_out
+from ouro.protocols.steps import Shape
 from ouro.types import Address, BlockContext, Log
 
 _U256 = (1 << 256) - 1
@@ -83,10 +86,15 @@ class SyncDelta(msgspec.Struct, frozen=True):
     timestamp: int
 
 
-class Solidly:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+class Solidly(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "solidly"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.PAIR
+    trial: ClassVar[str] = "solidly"
+    least_gas: ClassVar[int] = VOLATILE_GAS
+    drifts: ClassVar[bool] = True
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
     sources: ClassVar[Mapping[str, Source]] = {
         "address": Source.FIXED,

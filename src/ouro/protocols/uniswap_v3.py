@@ -16,6 +16,7 @@ from ouro.protocols import v3_events, v3_storage
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -23,6 +24,8 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.proof import Proof
+from ouro.protocols.steps import Shape
 from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
@@ -39,10 +42,14 @@ _FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
 MAX_AMOUNT = (1 << 255) - 1
 
 
-class UniswapV3:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
+class UniswapV3(Family):
+    """The family; stateless. Dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v3"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.CONCENTRATED
+    trial: ClassVar[str] = "ticks"
+    least_gas: ClassVar[int] = BASE_GAS
     kind: ClassVar[type[UniswapV3State]] = UniswapV3State
     readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
     topics: ClassVar[tuple[str, ...]] = tuple(v3_events.READERS)

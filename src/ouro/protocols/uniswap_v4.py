@@ -24,6 +24,7 @@ from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -32,6 +33,8 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.proof import Proof
+from ouro.protocols.steps import Shape
 from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick, tick_range
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
@@ -151,10 +154,16 @@ def refusal(state: UniswapV4State) -> str | None:
     return None
 
 
-class UniswapV4:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+class UniswapV4(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "uniswap_v4"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.MANAGED
+    managed: ClassVar[bool] = True
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
     topics: ClassVar[tuple[str, ...]] = (INITIALIZE_TOPIC, MODIFY_TOPIC, SWAP_TOPIC, PROTOCOL_FEE_TOPIC)
     sources: ClassVar[Mapping[str, Source]] = {
         **dict.fromkeys(("address", "manager", "tokens", "key_fee", "tick_spacing", "hooks"), Source.FIXED),

@@ -4,10 +4,7 @@ Not derived, because it does not change what a swap pays: fee growth (slots 1 an
 crossings do to the oracle's share of a tick (word 3), protocol fees owed (slot 3), positions (mapping 7).
 """
 
-from functools import lru_cache
-
-from ouro.hashing import keccak
-from ouro.protocols.base import BalanceChange, StorageWrite
+from ouro.protocols.storage import BalanceChange, StorageWrite, mapping_slot
 from ouro.protocols.v3_events import (
     CardinalityDelta,
     InitializeDelta,
@@ -22,12 +19,6 @@ from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import WORD_BITS
 
 _U24, _U56, _U128, _U256 = (1 << 24) - 1, (1 << 56) - 1, (1 << 128) - 1, (1 << 256) - 1
-
-
-@lru_cache(maxsize=1 << 16)
-def mapping_slot(key: int, slot: int) -> int:
-    """Slot of ``mapping(intN => …)`` at ``slot`` for ``key``, sign-extended."""
-    return int.from_bytes(keccak((key & _U256).to_bytes(32) + slot.to_bytes(32)))
 
 
 def slot0_words(state: UniswapV3State) -> dict[int, int]:
