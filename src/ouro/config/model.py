@@ -47,8 +47,16 @@ FamilyName = Literal[
 ]
 
 
+PoolKey = tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]]
+
+
 class DexConfig(_Section):
     """One factory whose pools are watched; for ``uniswap_v4`` the factory is the pool manager.
+
+    ``discovery``: by its creation events, by asking its getters, or by both: where the node does not have the logs
+    of the factory's first blocks, getters find what was created before. A factory without a list is asked for the
+    pools of the chain's start, stable and other ``tokens``; ``fees_ppm`` (V3 types) and ``pool_keys`` (fee and tick
+    spacing, V4) name what it has beside the usual.
 
     ``unproven`` watches a family whose proof is not whole (see ``protocols.registry.PROOFS``); live it needs
     ``sign_off`` as well.
@@ -59,6 +67,11 @@ class DexConfig(_Section):
     factory: ConfigAddress
     fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] | None = None
     start_block: NonNegativeInt = 0
+    discovery: Literal["events", "getters", "both"] = "events"
+    fees_ppm: tuple[Annotated[int, Field(ge=0, lt=1_000_000)], ...] = ()
+    pool_keys: tuple[
+        tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]], ...
+    ] = ()
     unproven: Literal["off", "watch"] = "off"
     sign_off: SignOff | None = None
 
@@ -133,6 +146,8 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
+    tokens: tuple[ConfigAddress, ...] = ()
+    """Further tokens whose pools are asked for, of factories that are asked by pair of tokens."""
     max_hops: Annotated[int, Field(ge=2, le=5)] = 4
     search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1

@@ -1,0 +1,433 @@
+"""Pools found by asking factories, page by page; what their creation events would tell, without the events.
+
+No I/O here: a page is a generator that yields calls and is sent their answers (``run`` of ``listing`` drives it).
+Two kinds of factories: those that keep a list (``allPairs``), and those that only answer for two tokens and a fee
+(``getPool``), which are asked for every two tokens of the configuration. Every answer is a stranger's: what is
+impossible is refused with the reason, and a list that is impossible is not followed.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, islice
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from ouro.config.model import ChainConfig, DexConfig
+from ouro.hashing import keccak, selector
+from ouro.market.creation import NewPool
+from ouro.market.multicall import Read, uint_word, words
+from ouro.market.shapes import Garbage, answer_words, require_tokens
+from ouro.protocols import uniswap_v4
+from ouro.types import Address
+
+T = TypeVar("T")
+Script: TypeAlias = Generator[list[Read], list[bytes | None], T]
+
+MOST_POOLS = 1_000_000
+"""A factory that says it has more is not believed."""
+MOST_QUESTIONS = 200_000
+"""Pairs of tokens times fees that a factory is asked for; the configuration must name fewer tokens then."""
+ITEMS_IN_PAGE, QUESTIONS_IN_PAGE = 400, 2_000
+MOST_SILENCE = 200
+"""So many items in a row without a pool: the list is not what it says."""
+
+V3_FEES = (100, 200, 250, 300, 400, 500, 1_000, 2_500, 3_000, 5_000, 10_000, 20_000)
+"""Fee tiers that factories are known to have; each is asked for its spacing first."""
+V4_KEYS = ((100, 1), (500, 10), (3_000, 60), (10_000, 200))
+"""Fee and spacing of the pools that interfaces create; V4 allows any."""
+
+_ZERO = "0x" + "00" * 20
+_MAX_SPACING = 16_384
+_SLOTS_AT_ONCE = 250
+_TOKENS = (selector("token0()"), selector("token1()"))
+_GAS = 10_000
+
+
+@dataclass(slots=True)
+class Page:
+    """Pools of one page in the factory's order, what was refused, and where the next page begins.
+
+    ``silent`` counts the last items in a row that were none; ``done`` says that nothing comes after.
+    """
+
+    pools: list[NewPool] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    following: int = 0
+    silent: int = 0
+    done: bool = False
+
+
+class Listing(Protocol):
+    """One factory's way of telling its pools. ``identity`` names the order of its items; where it ``grows``, items
+    only come after those that are known, else the same questions may have other answers later."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def grows(self) -> bool: ...
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """The page that begins at ``first``, asked at block ``number``. Raises ``Garbage`` for the factory."""
+        ...
+
+
+def listing_of(dex: DexConfig, chain: ChainConfig) -> Listing | None:
+    """How this factory can be asked; None: its family has no getters. Raises ``ValueError``: too many tokens."""
+    make = _LISTINGS.get(dex.family)
+    return None if make is None else make(dex, chain)
+
+
+def asked_tokens(chain: ChainConfig) -> list[Address]:
+    """Tokens whose pools are asked for, those with most pools first."""
+    named = (chain.wrapped_native, *chain.start_tokens, *chain.stable_tokens, *chain.tokens)
+    return list(dict.fromkeys(named))
+
+
+# ------------------------------------------------------------------------------------------------- factories' lists
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Names of a list's two getters, in the dialects that exist, and what its pools tell beside their tokens."""
+
+    dialects: tuple[tuple[str, str], ...]
+    more: tuple[bytes, ...] = ()
+    take: Callable[[Sequence[bytes | None]], dict[str, Any]] = lambda _: {}
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    dex: DexConfig
+    kind: _Kind
+    identity: str = "list"
+    grows: bool = True
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """Items ``first`` and following."""
+        item, length = yield from self._length()
+        last = min(length, first + ITEMS_IN_PAGE)
+        page = Page(following=max(first, last), done=last >= length)
+        if first >= last:
+            return page
+        factory = self.dex.factory
+        answers = yield [Read(factory, item + uint_word(k), _GAS) for k in range(first, last)]
+        found: dict[int, Address] = {}
+        for k, answer in zip(range(first, last), answers, strict=True):
+            try:
+                found[k] = _account(answer, f"item {k} of its list")
+            except Garbage as garbage:
+                page.refused[f"item {k}"] = str(garbage)
+        told = yield from _told(list(found.values()), self.kind.more)
+        last_pool = first - 1
+        for (k, address), answers in zip(found.items(), told, strict=True):
+            try:
+                page.pools.append(self._pool(address, answers, number))
+                last_pool = k
+            except Garbage as garbage:
+                page.refused[address] = str(garbage)
+        page.silent = last - 1 - last_pool
+        return page
+
+    def _length(self) -> Script[tuple[bytes, int]]:
+        answers = yield [Read(self.dex.factory, selector(name), _GAS) for name, _ in self.kind.dialects]
+        for (name, item), answer in zip(self.kind.dialects, answers, strict=True):
+            if answer is not None and len(answer) == 32:
+                length = words(answer)[0]
+                if length > MOST_POOLS:
+                    raise Garbage(f"{name} is {length}: not believed, {MOST_POOLS} at most are")
+                return selector(item), length
+        names = " nor ".join(name for name, _ in self.kind.dialects)
+        raise Garbage(f"it does not answer {names}: is it a factory of {self.dex.family}?")
+
+    def _pool(self, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
+        token0, token1 = _pool_tokens(address, answers)
+        more = self.kind.take(answers[2:])
+        return _new_pool(self.dex, address, token0, token1, number, **{"fee_ppm": self.dex.fee_ppm or 0, **more})
+
+
+def _take_stable(answers: Sequence[bytes | None]) -> dict[str, Any]:
+    [flag] = answer_words(answers[0], 1, "stable()")
+    if flag > 1:
+        raise Garbage(f"stable() is {flag}, neither true nor false")
+    return {"stable": bool(flag)}
+
+
+def _take_spacing(answers: Sequence[bytes | None]) -> dict[str, Any]:
+    return {"tick_spacing": _spacing(answers[0], "tickSpacing()")}
+
+
+_PAIRS = ("allPairsLength()", "allPairs(uint256)")
+_POOLS = ("allPoolsLength()", "allPools(uint256)")
+_PAIR_LIST = _Kind((_PAIRS,))
+_STABLE_LIST = _Kind((_POOLS, _PAIRS), (selector("stable()"),), _take_stable)
+_SPACED_LIST = _Kind((_POOLS,), (selector("tickSpacing()"),), _take_spacing)
+
+
+# ---------------------------------------------------------------------------------- factories that are asked by key
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Two tokens in order and what else names a pool of theirs."""
+
+    token0: Address
+    token1: Address
+    fee_ppm: int = 0
+    spacing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """``getPool(a, b, fee)`` and ``poolByPair(a, b)``."""
+
+    dex: DexConfig
+    tokens: tuple[Address, ...]
+    fees: tuple[int, ...] = ()
+    grows: bool = False
+
+    @property
+    def identity(self) -> str:
+        """A digest of the questions."""
+        return _digest(self.tokens, self.fees)
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """Questions ``first`` and following."""
+        tiers = yield from self._tiers()
+        every = ((pair, fee) for pair in _pairs(self.tokens) for fee in self.fees or (0,))
+        numbered = list(islice(every, first, first + QUESTIONS_IN_PAGE))
+        page = Page(following=first + len(numbered), done=len(numbered) < QUESTIONS_IN_PAGE)
+        asked = [_Question(*pair, fee, tiers[fee]) for pair, fee in numbered if fee in tiers]
+        answers = yield [Read(self.dex.factory, self._data(question), _GAS) for question in asked]
+        found: list[tuple[_Question, Address]] = []
+        unanswered = 0
+        for question, answer in zip(asked, answers, strict=True):
+            try:
+                found += [(question, _account(answer, "the answer", zero=True))]
+            except Garbage as garbage:
+                unanswered += 1
+                page.refused[_named(question)] = str(garbage)
+        if asked and unanswered == len(asked):
+            raise Garbage(f"it answers none of {len(asked)} questions: is it a factory of {self.dex.family}?")
+        found = [(question, address) for question, address in found if address != _ZERO]
+        more = (selector("fee()"), selector("tickSpacing()")) if self.fees else ()
+        told = yield from _told([address for _, address in found], more)
+        for (question, address), answers in zip(found, told, strict=True):
+            try:
+                page.pools.append(self._pool(question, address, answers, number))
+            except Garbage as garbage:
+                page.refused[address] = str(garbage)
+        return page
+
+    def _tiers(self) -> Script[dict[int, int]]:
+        """Spacing of each fee that the factory has."""
+        if not self.fees:
+            return {0: 0}
+        data = selector("feeAmountTickSpacing(uint24)")
+        answers = yield [Read(self.dex.factory, data + uint_word(fee), _GAS) for fee in self.fees]
+        found: dict[int, int] = {}
+        for fee, answer in zip(self.fees, answers, strict=True):
+            if answer is not None and len(answer) == 32 and words(answer) != [0]:
+                found[fee] = _spacing(answer, f"feeAmountTickSpacing({fee})")
+        if not found:
+            raise Garbage(f"it has none of the fees {self.fees}: is it a factory of {self.dex.family}?")
+        return found
+
+    def _data(self, question: _Question) -> bytes:
+        tokens = _word(question.token0) + _word(question.token1)
+        if self.fees:
+            return selector("getPool(address,address,uint24)") + tokens + uint_word(question.fee_ppm)
+        return selector("poolByPair(address,address)") + tokens
+
+    def _pool(self, question: _Question, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
+        _pool_tokens(address, answers)
+        require_tokens(answers[0], answers[1], (question.token0, question.token1))
+        if self.fees:
+            for name, answer, wanted in zip(
+                ("fee()", "tickSpacing()"), answers[2:], (question.fee_ppm, question.spacing), strict=True
+            ):
+                [value] = answer_words(answer, 1, name)
+                if value != wanted:
+                    raise Garbage(f"{name} is {value}, its factory was asked for {wanted}")
+        return _new_pool(
+            self.dex,
+            address,
+            question.token0,
+            question.token1,
+            number,
+            fee_ppm=question.fee_ppm,
+            tick_spacing=question.spacing,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Managed:
+    """Uniswap V4: every key of two tokens, a fee with a spacing, and no hook, read out of the manager's storage."""
+
+    dex: DexConfig
+    tokens: tuple[Address, ...]
+    keys: tuple[tuple[int, int], ...]
+    grows: bool = False
+
+    @property
+    def identity(self) -> str:
+        """A digest of the questions."""
+        return _digest(self.tokens, self.keys)
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """Keys ``first`` and following."""
+        every = (_Question(*pair, *key) for pair in _pairs(self.tokens) for key in self.keys)
+        asked = list(islice(every, first, first + QUESTIONS_IN_PAGE))
+        page = Page(following=first + len(asked), done=len(asked) < QUESTIONS_IN_PAGE)
+        names = [uniswap_v4.pool_id((q.token0, q.token1), q.fee_ppm, q.spacing, _ZERO) for q in asked]
+        slots = [_slot0(name) for name in names]
+        portions = [slots[k : k + _SLOTS_AT_ONCE] for k in range(0, len(slots), _SLOTS_AT_ONCE)]
+        answers = yield [_extsload(self.dex.factory, portion) for portion in portions]
+        prices: list[int] = []
+        for portion, answer in zip(portions, answers, strict=True):
+            prices += _loaded(answer, len(portion))
+        for question, name, price in zip(asked, names, prices, strict=True):
+            if price & (1 << 160) - 1:
+                pool = _new_pool(
+                    self.dex,
+                    name,
+                    question.token0,
+                    question.token1,
+                    number,
+                    fee_ppm=question.fee_ppm,
+                    tick_spacing=question.spacing,
+                    hooks=_ZERO,
+                )
+                page.pools.append(pool)
+        return page
+
+
+def _slot0(name: str) -> int:
+    return int.from_bytes(keccak(bytes.fromhex(name[2:]) + uint_word(uniswap_v4.POOLS_SLOT)))
+
+
+def _extsload(manager: Address, slots: Sequence[int]) -> Read:
+    data = selector("extsload(bytes32[])") + uint_word(32) + uint_word(len(slots)) + b"".join(map(uint_word, slots))
+    return Read(manager, data, 5_000 + 3_000 * len(slots))
+
+
+def _loaded(answer: bytes | None, count: int) -> list[int]:
+    found = words(answer or b"")
+    if found[:2] != [32, count] or len(found) != count + 2:
+        raise Garbage(f"its extsload does not answer with {count} words: is it a pool manager?")
+    return found[2:]
+
+
+# ----------------------------------------------------------------------------------------------------------- pieces
+
+
+def _told(addresses: Iterable[Address], more: tuple[bytes, ...]) -> Script[list[list[bytes | None]]]:
+    """What pools say of themselves: their tokens, and ``more``."""
+    calls = (*_TOKENS, *more)
+    answers = yield [Read(address, data, _GAS) for address in addresses for data in calls]
+    return [answers[k : k + len(calls)] for k in range(0, len(answers), len(calls))]
+
+
+def _pool_tokens(address: Address, answers: Sequence[bytes | None]) -> tuple[Address, Address]:
+    if all(answer == b"" for answer in answers):
+        raise Garbage("it has no code")
+    token0, token1 = (_account(answers[k], f"token{k}()") for k in (0, 1))
+    if int(token0, 16) >= int(token1, 16) or address in (token0, token1):
+        raise Garbage(f"its tokens {token0} and {token1} are not two in order")
+    return token0, token1
+
+
+def _account(answer: bytes | None, what: str, *, zero: bool = False) -> Address:
+    [word] = answer_words(answer, 1, what)
+    if word >> 160:
+        raise Garbage(f"{what} is not an address: {word:#x}")
+    if not word and not zero:
+        raise Garbage(f"{what} is the zero address")
+    return "0x" + word.to_bytes(20).hex()
+
+
+def _spacing(answer: bytes | None, what: str) -> int:
+    [spacing] = answer_words(answer, 1, what)
+    if not 0 < spacing < _MAX_SPACING:
+        raise Garbage(f"{what} = {spacing} is out of range")
+    return spacing
+
+
+def _new_pool(
+    dex: DexConfig,
+    address: str,
+    token0: Address,
+    token1: Address,
+    number: int,
+    *,
+    fee_ppm: int = 0,
+    tick_spacing: int = 0,
+    stable: bool = False,
+    hooks: Address = "",
+) -> NewPool:
+    return NewPool(
+        dex.name,
+        dex.family,
+        address,
+        token0,
+        token1,
+        fee_ppm,
+        tick_spacing,
+        number,
+        factory=dex.factory,
+        stable=stable,
+        hooks=hooks,
+    )
+
+
+def _pairs(tokens: Sequence[Address]) -> Iterator[tuple[Address, Address]]:
+    return ((min(pair), max(pair)) for pair in combinations(tokens, 2))
+
+
+def _digest(*parts: object) -> str:
+    return keccak(repr(parts).encode())[:8].hex()
+
+
+def _word(address: Address) -> bytes:
+    return uint_word(int(address, 16))
+
+
+def _named(question: _Question) -> str:
+    return f"{question.token0}/{question.token1}/{question.fee_ppm}"
+
+
+def _bounded(dex: DexConfig, tokens: Sequence[Address], tiers: int) -> tuple[Address, ...]:
+    questions = len(tokens) * (len(tokens) - 1) // 2 * tiers
+    if questions > MOST_QUESTIONS:
+        raise ValueError(
+            f"dex {dex.name!r}: {len(tokens)} tokens and {tiers} fees are {questions} questions to its factory, "
+            f"{MOST_QUESTIONS} are the most: name fewer tokens or find its pools by events"
+        )
+    return tuple(tokens)
+
+
+def _v3(dex: DexConfig, chain: ChainConfig) -> Listing:
+    fees = tuple(dict.fromkeys((*V3_FEES, *dex.fees_ppm)))
+    return _Keyed(dex, _bounded(dex, asked_tokens(chain), len(fees)), fees)
+
+
+def _algebra(dex: DexConfig, chain: ChainConfig) -> Listing:
+    return _Keyed(dex, _bounded(dex, asked_tokens(chain), 1))
+
+
+def _v4(dex: DexConfig, chain: ChainConfig) -> Listing:
+    keys = tuple(dict.fromkeys((*V4_KEYS, *dex.pool_keys)))
+    tokens = [uniswap_v4.NATIVE, *asked_tokens(chain)]
+    return _Managed(dex, _bounded(dex, tokens, len(keys)), keys)
+
+
+_LISTINGS: Mapping[str, Callable[[DexConfig, ChainConfig], Listing]] = {
+    "uniswap_v2": lambda dex, _: _List(dex, _PAIR_LIST),
+    "swapr": lambda dex, _: _List(dex, _PAIR_LIST),
+    "solidly": lambda dex, _: _List(dex, _STABLE_LIST),
+    "slipstream": lambda dex, _: _List(dex, _SPACED_LIST),
+    "uniswap_v3": _v3,
+    "pancakeswap_v3": _v3,
+    "algebra_adaptive": _algebra,
+    "algebra_integral": _algebra,
+    "uniswap_v4": _v4,
+}
