@@ -197,7 +197,7 @@ async def test_an_interrupted_listing_is_resumed(
 def told(length: int, item: str) -> str:
     """Runtime code of a list: ``length`` items, and each of them is ``item``."""
     end = "60005260206000f3"
-    return f"0x36600410602e577f{word(length)}{end}5b73{item[2:]}{end}"
+    return f"0x366004106030577f{word(length)}{end}5b73{item[2:]}{end}"
 
 
 @pytest.mark.node

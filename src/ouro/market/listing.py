@@ -53,7 +53,7 @@ async def pages(
         for pool in page.pools:
             if pool.address in seen:
                 page.refused[pool.address] = "it is listed twice"
-        seen.update(pool.address for pool in page.pools)
+            seen.add(pool.address)
         silent = page.silent if page.pools else silent + page.silent
         if silent > MOST_SILENCE and not page.done:
             page.refused[""] = (
