@@ -156,6 +156,10 @@ class ChainConfig(_Section):
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
+    code_checks_per_block: NonNegativeInt = 32
+    """Contracts whose code is compared with what it was after a block, in turn; with 0 only at the start."""
+    accepted_code: dict[ConfigAddress, str] = {}
+    """Changed code that the operator has looked at: contract to the digest that the quarantine's reason names."""
     probe_tokens: Literal["off", "refuse", "admit"] = "off"
     """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
     those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""

@@ -240,7 +240,7 @@ class ChainEngine:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
-            await upkeep.tokens.close()
+            await upkeep.close()
 
     async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
         try:

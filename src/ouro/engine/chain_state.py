@@ -135,7 +135,7 @@ class ChainState:
             if pool in self.market.pool_index:
                 block.touched.setdefault(pool, entry.tx_index)
         self.recent.append(block)
-        self.touched.update(result.touched.tolist())
+        self.touched.update(result.touched.tolist(), result.drifted.tolist())
         if self.shadow is not None:
             self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in DRIFTING)
         self.freshness.seen(update.received_ns, update.timestamp)

@@ -1,6 +1,7 @@
 """Tokens are tried before their pools are traded, off the hot path; what was seen is kept with them on disk."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,6 +64,12 @@ class TokenWatch:
                 for pool, state in self._state.market.states.items()
                 if not all(self._is_admitted(token) for token in state.tokens)
             )
+
+    def forget(self, tokens: Iterable[Address]) -> None:
+        """Verdicts on tokens that are not what they were; they are tried anew."""
+        for token in tokens:
+            self._book.reports.pop(token, None)
+            self._tried.discard(token)
 
     def _is_admitted(self, token: Address) -> bool:
         report = self._book.reports.get(token)

@@ -207,6 +207,15 @@ class AlgebraAdaptive:
         except QuoteError:
             return segments_of(_EMPTY, zero_for_one, 0)
 
+    def time_key(self, state: AlgebraAdaptiveState, context: BlockContext) -> int | None:
+        """The fee of the executing block: while it is the same, so are ``segments``. None: nothing to trade."""
+        if not (state.sqrt_price_x96 and len(state.ticks)):
+            return None
+        try:
+            return self.at(state, context.timestamp).fee_ppm
+        except QuoteError:
+            return None
+
     def exact_header(self, state: AlgebraAdaptiveState, i: int, j: int) -> ExactHeader | None:
         """For a state that ``at`` made; None otherwise, because the fee depends on the executing block."""
         return header_of(state, direction(i, j), state.fee_ppm) if state.as_of else None
