@@ -160,9 +160,10 @@ class ChainConfig(_Section):
     """Contracts whose code is compared with what it was after a block, in turn; with 0 only at the start."""
     accepted_code: dict[ConfigAddress, str] = {}
     """Changed code that the operator has looked at: contract to the digest that the quarantine's reason names."""
-    probe_tokens: Literal["off", "refuse", "admit"] = "off"
+    probe_tokens: Literal["auto", "off", "refuse", "admit"] = "auto"
     """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
-    those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""
+    those of tokens that no trial has admitted. "auto" admits, and only observes in mode observe. The wrapped native
+    coin and the start tokens are trusted."""
     refresh_timeout_ms: PositiveInt = 250
     """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
     not read again by then sit that block out."""

@@ -14,6 +14,7 @@ from ouro.execution.shadow import ShadowError
 from ouro.market.creation import NewPool
 from ouro.market.errors import MarketError, SyncError
 from ouro.market.upkeep import join_pools, repair_pools, save_market
+from ouro.types import Mode
 
 log = structlog.get_logger(__name__)
 
@@ -24,12 +25,12 @@ SNAPSHOT_EVERY_BLOCKS = 200
 class Upkeep:
     """The housekeeping of one chain's state. A failure here costs a retry, never the loop."""
 
-    def __init__(self, state: ChainState, node: Caller, data_dir: Path) -> None:
+    def __init__(self, state: ChainState, node: Caller, data_dir: Path, mode: Mode = Mode.LIVE) -> None:
         self._state = state
         self._node = node
         self._data_dir = data_dir
         self._waiting: list[NewPool] = []
-        self.tokens = TokenWatch(state, node, data_dir)
+        self.tokens = TokenWatch(state, node, data_dir, mode)
         self.codes = CodeWatch(state, node, data_dir, self.tokens)
         self._blocks = 0
 
