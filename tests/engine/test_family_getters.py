@@ -10,8 +10,8 @@ from test_families import FAMILIES, make_venue
 
 from ouro.chain.rpc import Transport
 from ouro.config.model import ChainConfig
-from ouro.market.creation import NewPool
 from ouro.market.discovery import discover
+from ouro.protocols.creation import NewPool
 from ouro.testnet.client import Client
 from ouro.testnet.node import AnvilNode
 

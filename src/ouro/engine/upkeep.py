@@ -11,9 +11,9 @@ from ouro.engine.chain_state import ChainState
 from ouro.engine.code_watch import CodeWatch
 from ouro.engine.token_watch import TokenWatch
 from ouro.execution.shadow import ShadowError
-from ouro.market.creation import NewPool
 from ouro.market.errors import MarketError, SyncError
 from ouro.market.upkeep import join_pools, repair_pools, save_market
+from ouro.protocols.creation import NewPool
 from ouro.types import Mode
 
 log = structlog.get_logger(__name__)

@@ -18,9 +18,10 @@ from ouro.chain.quantity import parse_data
 from ouro.chain.rpc import Caller
 from ouro.hashing import keccak, selector
 from ouro.market.errors import SnapshotError, SyncError
-from ouro.market.multicall import Read, read_many, words
+from ouro.market.multicall import read_many
 from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently
 from ouro.market.sealed import read_sealed, write_sealed
+from ouro.protocols.reads import Read, words
 from ouro.types import Address
 
 KIND, VERSION = "ouro-codes", 1

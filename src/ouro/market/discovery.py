@@ -16,18 +16,19 @@ from typing import Any
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
-from ouro.market.creation import NewPool, creation_topics, parse_creation
+from ouro.market.creation import creation_topics, parse_creation
 from ouro.market.errors import SnapshotError, SyncError
-from ouro.market.getters import Listing
-from ouro.market.listing import listing_for, pages
+from ouro.market.listing import listing_for, needs_asking, pages
 from ouro.market.multicall import require_multicall
 from ouro.market.reader import pin, read_block, scan_logs, still_canonical
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.protocols.base import DecodeError
+from ouro.protocols.creation import NewPool
+from ouro.protocols.listings import Listing
 from ouro.types import PoolId
 
 KIND = "ouro-discovery"
-VERSION = 2
+VERSION = 3
 _SAVE_EVERY_S = 10.0
 _ADDRESSES_PER_QUERY = 50
 _MOST_REFUSALS = 1_000
@@ -100,7 +101,7 @@ async def discover(
     search = _Search(chain_name, config, reader, path, progress, found, cursors, head.number, final)
     await search.events([dex for dex in config.dexes if dex.discovery == "events"])
     await search.events_if_kept([dex for dex in config.dexes if dex.discovery == "both"])
-    await search.getters([dex for dex in config.dexes if dex.discovery != "events"])
+    await search.getters([dex for dex in config.dexes if needs_asking(dex)])
     await search.events([dex for dex in config.dexes if dex.discovery == "getters"])
     found.head = head.number
     await search.save()
@@ -209,9 +210,12 @@ def _take(found: Discovered, log: Any, dex: DexConfig | None) -> None:
     if dex is None or not log.topics or log.topics[0] not in creation_topics(dex.family):
         return
     try:
-        found.add(parse_creation(log, dex))
+        pool = parse_creation(log, dex)
     except DecodeError as error:
         found.refuse(dex.name, f"{log.tx_hash}:{log.log_index}", str(error))
+        return
+    if pool is not None:
+        found.add(pool)
 
 
 async def _save(
@@ -258,7 +262,7 @@ async def _load(path: Path, config: ChainConfig, reader: Caller) -> tuple[Discov
         number, block_hash = header["anchor"]
         cursors: dict[str, int] = {str(key): int(value) for key, value in header["cursors"].items()}
         items = {str(key): int(value) for key, value in header.get("items", {}).items()}
-        pools = [NewPool(**record) for record in records]
+        pools = [NewPool(**{**record, "tokens": tuple(record["tokens"])}) for record in records]
         refused = {str(key): str(value) for key, value in header["refused"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SnapshotError(f"{path}: malformed content: {type(error).__name__}: {error}") from error

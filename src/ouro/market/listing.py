@@ -1,38 +1,60 @@
 """Asking factories for their pools at one block, a page after the other; the second way beside creation events."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
 from ouro.market.errors import SyncError
-from ouro.market.getters import MOST_SILENCE, Listing, Page, Script, T, listing_of
-from ouro.market.multicall import read_many
 from ouro.market.reader import PinnedBlock
-from ouro.market.shapes import Garbage
+from ouro.market.scripts import run_scripts
+from ouro.protocols.base import Family
+from ouro.protocols.listings import MOST_SILENCE, Listing, Page
+from ouro.protocols.reads import Garbage, Script
+from ouro.protocols.registry import FAMILIES
 from ouro.types import Address, PoolId
 
 
-async def run(reader: Caller, multicall: Address, block: PinnedBlock, script: Script[T]) -> T:
-    """Drive a script with the answers at ``block``. Raises what it raises, and ``SyncError``."""
-    try:
-        reads = next(script)
-        while True:
-            reads = script.send(await read_many(reader, multicall, reads, block))
-    except StopIteration as stop:
-        return stop.value
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A family's own way (``Family.listing``): everything from an item on at once."""
+
+    family: Family
+    dex: DexConfig
+    identity: str = "told"
+    grows: bool = True
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """All that comes from item ``first`` on."""
+        script = self.family.listing(self.dex, first)
+        found = [] if script is None else list((yield from script))
+        dated = [replace(pool, created_block=number) for pool in found]
+        return Page(dated, following=first + len(found), done=True)
+
+
+def needs_asking(dex: DexConfig) -> bool:
+    """Whether its events alone do not tell all its pools: as configured, or because of what the family's tell."""
+    return dex.discovery != "events" or FAMILIES[dex.family].listing(dex, 0) is not None
+
+
+def asked_tokens(chain: ChainConfig) -> list[Address]:
+    """Tokens whose pools are asked for, those with most pools first."""
+    named = (chain.wrapped_native, *chain.start_tokens, *chain.stable_tokens, *chain.tokens)
+    return list(dict.fromkeys(named))
 
 
 def listing_for(dex: DexConfig, config: ChainConfig) -> Listing:
     """How a configured factory is asked. Raises ``SyncError`` where it can't be."""
+    family = FAMILIES[dex.family]
+    if family.listing(dex, 0) is not None:
+        return _Told(family, dex)
+    if family.lists is None:
+        text = f'dex {dex.name!r}: pools of {dex.family} are only found by events: set discovery = "events"'
+        raise SyncError(text)
     try:
-        listing = listing_of(dex, config)
+        return family.lists.listing(dex, asked_tokens(config))
     except ValueError as error:
         raise SyncError(str(error)) from error
-    if listing is None:
-        raise SyncError(
-            f'dex {dex.name!r}: pools of {dex.family} are only found by events: set discovery = "events"'
-        )
-    return listing
 
 
 async def pages(
@@ -45,10 +67,9 @@ async def pages(
     seen: set[PoolId] = set()
     silent = 0
     while True:
-        try:
-            page = await run(reader, config.multicall, block, listing.page(first, block.number))
-        except Garbage as garbage:
-            yield Page(following=first, refused={"": str(garbage)})
+        [page] = await run_scripts(reader, config.multicall, [listing.page(first, block.number)], block)
+        if isinstance(page, Garbage):
+            yield Page(following=first, refused={"": str(page)})
             return
         for pool in page.pools:
             if pool.address in seen:
@@ -56,9 +77,8 @@ async def pages(
             seen.add(pool.address)
         silent = page.silent if page.pools else silent + page.silent
         if silent > MOST_SILENCE and not page.done:
-            page.refused[""] = (
-                f"{silent} items in a row up to {page.following - 1} are no pools: the rest is not read"
-            )
+            upto = page.following - 1
+            page.refused[""] = f"{silent} items in a row up to {upto} are no pools: the rest is not read"
             yield page
             return
         yield page

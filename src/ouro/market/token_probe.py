@@ -26,23 +26,14 @@ from ouro.market.probe.script import Job
 from ouro.market.reader import PinnedBlock
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.protocols.base import PoolState, home_of
-from ouro.protocols.uniswap_v4 import NATIVE
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.v4_state import NATIVE
 from ouro.types import Address, Hash
 
 KIND, VERSION = "ouro-tokens", 1
 TIMEOUT_S = 60.0
 MAX_READS = 4000
 MAX_TRIALS_AT_ONCE = 2
-_KINDS = {
-    "uniswap_v2": "pair",
-    "swapr": "pair",
-    "solidly": "solidly",
-    "uniswap_v3": "ticks",
-    "pancakeswap_v3": "ticks",
-    "slipstream": "ticks",
-    "algebra_integral": "ticks",
-    "algebra_adaptive": "ticks",
-}
 
 _CHEAPEST = ("pair", "solidly", "ticks", "holder")
 
@@ -100,7 +91,7 @@ async def probe_token(
     token = token.lower()
     base = next((other for other in state.tokens if other != token), None)
     holder = home_of(state)
-    kind = _KINDS.get(state.family, "holder") if base is not None else "holder"
+    kind = _trial(state) if base is not None else "holder"
     job = Job(
         token,
         base or token,
@@ -270,9 +261,14 @@ def _best_first(token: Address, states: Sequence[PoolState], book: TokenBook) ->
 
     def order(state: PoolState) -> tuple[bool, int]:
         vouched = any(book.is_admitted(other) for other in state.tokens if other != token)
-        return not vouched, _CHEAPEST.index(_KINDS.get(state.family, "holder"))
+        return not vouched, _CHEAPEST.index(_trial(state))
 
     return sorted(states, key=order)
+
+
+def _trial(state: PoolState) -> str:
+    family = FAMILIES.get(state.family)
+    return family.trial if family is not None else "holder"
 
 
 def _report(row: dict[str, Any]) -> TokenReport:

@@ -1,26 +1,30 @@
 """Pools found by asking factories, page by page; what their creation events would tell, without the events.
 
-No I/O here: a page is a generator that yields calls and is sent their answers (``run`` of ``listing`` drives it).
+No I/O here: a page is a script, which yields calls and is sent their answers; ``market.listing`` drives it.
 Two kinds of factories: those that keep a list (``allPairs``), and those that only answer for two tokens and a fee
 (``getPool``), which are asked for every two tokens of the configuration. Every answer is a stranger's: what is
 impossible is refused with the reason, and a list that is impossible is not followed.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, islice
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol
 
-from ouro.config.model import ChainConfig, DexConfig
 from ouro.hashing import keccak, selector
-from ouro.market.creation import NewPool
-from ouro.market.multicall import Read, uint_word, words
-from ouro.market.shapes import Garbage, answer_words, require_tokens
-from ouro.protocols import uniswap_v4
+from ouro.protocols.creation import MAX_TICK_SPACING, Factory, NewPool
+from ouro.protocols.reads import (
+    Garbage,
+    Read,
+    Script,
+    account,
+    answer_words,
+    require_tokens,
+    uint_word,
+    words,
+)
+from ouro.protocols.v4_state import NATIVE, POOLS_SLOT, pool_id
 from ouro.types import Address
-
-T = TypeVar("T")
-Script: TypeAlias = Generator[list[Read], list[bytes | None], T]
 
 MOST_POOLS = 1_000_000
 """A factory that says it has more is not believed."""
@@ -36,7 +40,6 @@ V4_KEYS = ((100, 1), (500, 10), (3_000, 60), (10_000, 200))
 """Fee and spacing of the pools that interfaces create; V4 allows any."""
 
 _ZERO = "0x" + "00" * 20
-_MAX_SPACING = 16_384
 _SLOTS_AT_ONCE = 250
 _TOKENS = (selector("token0()"), selector("token1()"))
 _GAS = 10_000
@@ -71,34 +74,43 @@ class Listing(Protocol):
         ...
 
 
-def listing_of(dex: DexConfig, chain: ChainConfig) -> Listing | None:
-    """How this factory can be asked; None: its family has no getters. Raises ``ValueError``: too many tokens."""
-    make = _LISTINGS.get(dex.family)
-    return None if make is None else make(dex, chain)
+class AskedFactory(Factory, Protocol):
+    """A configured factory, and what it has beside the usual fees and keys."""
+
+    @property
+    def fees_ppm(self) -> tuple[int, ...]: ...
+    @property
+    def pool_keys(self) -> tuple[tuple[int, int], ...]: ...
 
 
-def asked_tokens(chain: ChainConfig) -> list[Address]:
-    """Tokens whose pools are asked for, those with most pools first."""
-    named = (chain.wrapped_native, *chain.start_tokens, *chain.stable_tokens, *chain.tokens)
-    return list(dict.fromkeys(named))
+class Lists(Protocol):
+    """What a family's factories can be asked: ``Family.lists``."""
+
+    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
+        """How ``dex`` is asked for the pools of ``tokens`` or for all. Raises ``ValueError``: too many tokens."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------- factories' lists
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class ListGetters:
     """Names of a list's two getters, in the dialects that exist, and what its pools tell beside their tokens."""
 
     dialects: tuple[tuple[str, str], ...]
     more: tuple[bytes, ...] = ()
     take: Callable[[Sequence[bytes | None]], dict[str, Any]] = lambda _: {}
 
+    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
+        """All pools, whatever their tokens."""
+        return _List(dex, self)
+
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    dex: DexConfig
-    kind: _Kind
+    dex: AskedFactory
+    kind: ListGetters
     identity: str = "list"
     grows: bool = True
 
@@ -114,7 +126,7 @@ class _List:
         found: dict[int, Address] = {}
         for k, answer in zip(range(first, last), answers, strict=True):
             try:
-                found[k] = _account(answer, f"item {k} of its list")
+                found[k] = _named_account(answer, f"item {k} of its list")
             except Garbage as garbage:
                 page.refused[f"item {k}"] = str(garbage)
         told = yield from _told(list(found.values()), self.kind.more)
@@ -158,9 +170,9 @@ def _take_spacing(answers: Sequence[bytes | None]) -> dict[str, Any]:
 
 _PAIRS = ("allPairsLength()", "allPairs(uint256)")
 _POOLS = ("allPoolsLength()", "allPools(uint256)")
-_PAIR_LIST = _Kind((_PAIRS,))
-_STABLE_LIST = _Kind((_POOLS, _PAIRS), (selector("stable()"),), _take_stable)
-_SPACED_LIST = _Kind((_POOLS,), (selector("tickSpacing()"),), _take_spacing)
+PAIR_LIST = ListGetters((_PAIRS,))
+STABLE_LIST = ListGetters((_POOLS, _PAIRS), (selector("stable()"),), _take_stable)
+SPACED_LIST = ListGetters((_POOLS,), (selector("tickSpacing()"),), _take_spacing)
 
 
 # ---------------------------------------------------------------------------------- factories that are asked by key
@@ -180,7 +192,7 @@ class _Question:
 class _Keyed:
     """``getPool(a, b, fee)`` and ``poolByPair(a, b)``."""
 
-    dex: DexConfig
+    dex: AskedFactory
     tokens: tuple[Address, ...]
     fees: tuple[int, ...] = ()
     grows: bool = False
@@ -202,7 +214,7 @@ class _Keyed:
         unanswered = 0
         for question, answer in zip(asked, answers, strict=True):
             try:
-                found += [(question, _account(answer, "the answer", zero=True))]
+                found += [(question, account(answer, "the answer"))]
             except Garbage as garbage:
                 unanswered += 1
                 page.refused[_named(question)] = str(garbage)
@@ -240,7 +252,7 @@ class _Keyed:
 
     def _pool(self, question: _Question, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
         _pool_tokens(address, answers)
-        require_tokens(answers[0], answers[1], (question.token0, question.token1))
+        require_tokens(answers[:2], (question.token0, question.token1))
         if self.fees:
             for name, answer, wanted in zip(
                 ("fee()", "tickSpacing()"), answers[2:], (question.fee_ppm, question.spacing), strict=True
@@ -263,7 +275,7 @@ class _Keyed:
 class _Managed:
     """Uniswap V4: every key of two tokens, a fee with a spacing, and no hook, read out of the manager's storage."""
 
-    dex: DexConfig
+    dex: AskedFactory
     tokens: tuple[Address, ...]
     keys: tuple[tuple[int, int], ...]
     grows: bool = False
@@ -278,7 +290,7 @@ class _Managed:
         every = (_Question(*pair, *key) for pair in _pairs(self.tokens) for key in self.keys)
         asked = list(islice(every, first, first + QUESTIONS_IN_PAGE))
         page = Page(following=first + len(asked), done=len(asked) < QUESTIONS_IN_PAGE)
-        names = [uniswap_v4.pool_id((q.token0, q.token1), q.fee_ppm, q.spacing, _ZERO) for q in asked]
+        names = [pool_id((q.token0, q.token1), q.fee_ppm, q.spacing, _ZERO) for q in asked]
         slots = [_slot0(name) for name in names]
         portions = [slots[k : k + _SLOTS_AT_ONCE] for k in range(0, len(slots), _SLOTS_AT_ONCE)]
         answers = yield [_extsload(self.dex.factory, portion) for portion in portions]
@@ -302,7 +314,7 @@ class _Managed:
 
 
 def _slot0(name: str) -> int:
-    return int.from_bytes(keccak(bytes.fromhex(name[2:]) + uint_word(uniswap_v4.POOLS_SLOT)))
+    return int.from_bytes(keccak(bytes.fromhex(name[2:]) + uint_word(POOLS_SLOT)))
 
 
 def _extsload(manager: Address, slots: Sequence[int]) -> Read:
@@ -330,30 +342,28 @@ def _told(addresses: Iterable[Address], more: tuple[bytes, ...]) -> Script[list[
 def _pool_tokens(address: Address, answers: Sequence[bytes | None]) -> tuple[Address, Address]:
     if all(answer == b"" for answer in answers):
         raise Garbage("it has no code")
-    token0, token1 = (_account(answers[k], f"token{k}()") for k in (0, 1))
+    token0, token1 = (_named_account(answers[k], f"token{k}()") for k in (0, 1))
     if int(token0, 16) >= int(token1, 16) or address in (token0, token1):
         raise Garbage(f"its tokens {token0} and {token1} are not two in order")
     return token0, token1
 
 
-def _account(answer: bytes | None, what: str, *, zero: bool = False) -> Address:
-    [word] = answer_words(answer, 1, what)
-    if word >> 160:
-        raise Garbage(f"{what} is not an address: {word:#x}")
-    if not word and not zero:
+def _named_account(answer: bytes | None, what: str) -> Address:
+    found = account(answer, what)
+    if found == _ZERO:
         raise Garbage(f"{what} is the zero address")
-    return "0x" + word.to_bytes(20).hex()
+    return found
 
 
 def _spacing(answer: bytes | None, what: str) -> int:
     [spacing] = answer_words(answer, 1, what)
-    if not 0 < spacing < _MAX_SPACING:
+    if not 0 < spacing < MAX_TICK_SPACING:
         raise Garbage(f"{what} = {spacing} is out of range")
     return spacing
 
 
 def _new_pool(
-    dex: DexConfig,
+    dex: AskedFactory,
     address: str,
     token0: Address,
     token1: Address,
@@ -368,12 +378,11 @@ def _new_pool(
         dex.name,
         dex.family,
         address,
-        token0,
-        token1,
-        fee_ppm,
-        tick_spacing,
+        (token0, token1),
         number,
         factory=dex.factory,
+        fee_ppm=fee_ppm,
+        tick_spacing=tick_spacing,
         stable=stable,
         hooks=hooks,
     )
@@ -395,7 +404,7 @@ def _named(question: _Question) -> str:
     return f"{question.token0}/{question.token1}/{question.fee_ppm}"
 
 
-def _bounded(dex: DexConfig, tokens: Sequence[Address], tiers: int) -> tuple[Address, ...]:
+def _bounded(dex: AskedFactory, tokens: Sequence[Address], tiers: int) -> tuple[Address, ...]:
     questions = len(tokens) * (len(tokens) - 1) // 2 * tiers
     if questions > MOST_QUESTIONS:
         raise ValueError(
@@ -405,29 +414,30 @@ def _bounded(dex: DexConfig, tokens: Sequence[Address], tiers: int) -> tuple[Add
     return tuple(tokens)
 
 
-def _v3(dex: DexConfig, chain: ChainConfig) -> Listing:
-    fees = tuple(dict.fromkeys((*V3_FEES, *dex.fees_ppm)))
-    return _Keyed(dex, _bounded(dex, asked_tokens(chain), len(fees)), fees)
+@dataclass(frozen=True, slots=True)
+class FeeGetters:
+    """``getPool(a, b, fee)``, for the fees that the factory has a spacing for."""
+
+    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
+        """Every two tokens and every fee."""
+        fees = tuple(dict.fromkeys((*V3_FEES, *dex.fees_ppm)))
+        return _Keyed(dex, _bounded(dex, tokens, len(fees)), fees)
 
 
-def _algebra(dex: DexConfig, chain: ChainConfig) -> Listing:
-    return _Keyed(dex, _bounded(dex, asked_tokens(chain), 1))
+@dataclass(frozen=True, slots=True)
+class PairGetters:
+    """``poolByPair(a, b)``."""
+
+    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
+        """Every two tokens."""
+        return _Keyed(dex, _bounded(dex, tokens, 1))
 
 
-def _v4(dex: DexConfig, chain: ChainConfig) -> Listing:
-    keys = tuple(dict.fromkeys((*V4_KEYS, *dex.pool_keys)))
-    tokens = [uniswap_v4.NATIVE, *asked_tokens(chain)]
-    return _Managed(dex, _bounded(dex, tokens, len(keys)), keys)
+@dataclass(frozen=True, slots=True)
+class KeyGetters:
+    """Uniswap V4's manager: pools by their keys."""
 
-
-_LISTINGS: Mapping[str, Callable[[DexConfig, ChainConfig], Listing]] = {
-    "uniswap_v2": lambda dex, _: _List(dex, _PAIR_LIST),
-    "swapr": lambda dex, _: _List(dex, _PAIR_LIST),
-    "solidly": lambda dex, _: _List(dex, _STABLE_LIST),
-    "slipstream": lambda dex, _: _List(dex, _SPACED_LIST),
-    "uniswap_v3": _v3,
-    "pancakeswap_v3": _v3,
-    "algebra_adaptive": _algebra,
-    "algebra_integral": _algebra,
-    "uniswap_v4": _v4,
-}
+    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
+        """Every two tokens, the native coin among them, and every key."""
+        keys = tuple(dict.fromkeys((*V4_KEYS, *dex.pool_keys)))
+        return _Managed(dex, _bounded(dex, [NATIVE, *tokens], len(keys)), keys)
