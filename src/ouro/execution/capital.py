@@ -8,11 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ouro.execution.shapes import EXECUTABLE
+from ouro.execution.shapes import GIVES_CREDIT, shape_of
 from ouro.types import Address, Hop
-
-CREDIT_FAMILIES = EXECUTABLE
-"""Families whose pools pay out before they are paid."""
 
 _MILLION = 1_000_000
 
@@ -37,6 +34,9 @@ LOAN_GAS: dict[LoanKind, int] = {
     LoanKind.V3_FLASH: 63_000,
 }
 """Gas that a loan adds to a plan, rounded up from receipts of empty loans without a transaction's base cost."""
+
+
+_LOCKED_WHILE_LENDING = frozenset((LoanKind.V3_FLASH, LoanKind.BALANCER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Loan:
 
 def needs_capital(hops: Sequence[Hop]) -> bool:
     """Whether no hop can be had on credit first. With one, the outputs pay for everything in the end."""
-    return not any(hop.family in CREDIT_FAMILIES for hop in hops)
+    return not any(shape_of(hop) in GIVES_CREDIT for hop in hops)
 
 
 def cost_wei(source: LoanSource, amount_wei: int, gas_price_in_token_ppm: int) -> int:
@@ -92,7 +92,8 @@ def cheapest_loan(
 ) -> Loan | None:
     """The cheapest source that has the amount; None if nobody has. Ties go to the name that sorts first.
 
-    ``pools`` are the plan's own: a V3 pool is locked while it lends, so it can't be both.
+    ``pools`` are the plan's own, and the vaults that they are in: a V3 pool is locked while it lends, and so is
+    Balancer V2's vault, so they can't be both.
     """
     busy = {pool.lower() for pool in pools}
     fitting = [
@@ -100,7 +101,7 @@ def cheapest_loan(
         for source in sources
         if source.token.lower() == token.lower()
         and source.available_wei >= amount_wei
-        and not (source.kind is LoanKind.V3_FLASH and source.lender.lower() in busy)
+        and not (source.kind in _LOCKED_WHILE_LENDING and source.lender.lower() in busy)
     ]
     if not fitting:
         return None

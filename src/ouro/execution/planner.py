@@ -5,17 +5,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ouro.config.model import BidConfig, ChainConfig
+from ouro.execution.capital import Loan
 from ouro.execution.encode import EncodeError, encode_plan
 from ouro.execution.encode_dag import Guards, Places, encode_dag
 from ouro.execution.program import PoolKey
-from ouro.execution.shapes import MANAGED
+from ouro.execution.shapes import shape_of
 from ouro.execution.terms import bribe_of, bribe_wei, guards_of, is_plain, probe_of
 from ouro.hashing import keccak
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.steps import ManagedSwap, Shape
 from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
 GAS_LIMIT_MARGIN_PPM = 2_000_000
 """Unused gas is not paid for."""
+
+PLAIN_SHAPES = frozenset((Shape.PAIR, Shape.CONCENTRATED))
+"""Swaps that need no more than their pool's address."""
 
 FIRST_WRITES_GAS = 40_000
 """Allowed per hop on top: the estimates are of pools whose words have all been written before, and a first trade
@@ -66,7 +72,7 @@ def hops_of(
     for k, edge in enumerate(opportunity.cycle.edges):
         family = families[edge.pool]
         token_in, token_out = tokens[k], tokens[k + 1]
-        if family in MANAGED:
+        if family in FAMILIES and FAMILIES[family].managed:
             own = states[edge.pool].tokens
             token_in, token_out = own[edge.i], own[edge.j]
         hops.append(Hop(edge.pool, family, token_in, token_out, edge.i, edge.j, amounts[k], amounts[k + 1]))
@@ -80,25 +86,35 @@ def calldata_of(
     guards: Guards,
     wrapped_native: Address,
     states: Mapping[PoolId, Any],
+    loan: Loan | None = None,
 ) -> bytes:
-    """A cycle as calldata of the executor, in the manager's books where it goes through Uniswap V4.
+    """Hops as calldata of the executor, in the shortest form that says it.
 
-    Raises ``EncodeError``.
+    Raises ``EncodeError``; ``CapitalError`` where nobody gives the first input on credit and there is no loan.
     """
-    managed = {hop.pool: states[hop.pool] for hop in hops if hop.family in MANAGED}
-    if not managed and is_plain(guards):
+    plain = all(shape_of(hop) in PLAIN_SHAPES for hop in hops)
+    if plain and loan is None and is_plain(guards):
         return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
-    keys = {
-        pool: PoolKey(state.tokens[0], state.tokens[1], state.key_fee, state.tick_spacing, state.hooks)
-        for pool, state in managed.items()
+    places = places_of(hops, wrapped_native, states)
+    return encode_dag(hops, profit_token, min_profit_wei, guards, places, loan)
+
+
+def places_of(hops: Sequence[Hop], wrapped_native: Address, states: Mapping[PoolId, Any]) -> Places:
+    """What the hops' pools say of their swaps. Raises ``EncodeError``."""
+    steps = {
+        hop.pool: FAMILIES[hop.family].encode_swap(states[hop.pool], hop.i, hop.j)
+        for hop in hops
+        if hop.family in FAMILIES and shape_of(hop) not in PLAIN_SHAPES
     }
-    managers = {state.manager for state in managed.values()}
-    if not managers:
-        return encode_dag(hops, profit_token, min_profit_wei, guards)
+    managed = [step for step in steps.values() if isinstance(step, ManagedSwap)]
+    keys = {
+        step.pool: PoolKey(step.currency0, step.currency1, step.fee_ppm, step.tick_spacing, step.hooks)
+        for step in managed
+    }
+    managers = {step.manager for step in managed}
     if len(managers) > 1:
         raise EncodeError("hops", f"pools of {len(managers)} managers; the executor opens the books of one")
-    places = Places(managers.pop(), keys, wrapped_native)
-    return encode_dag(hops, profit_token, min_profit_wei, guards, places)
+    return Places(next(iter(managers), None), keys, wrapped_native, steps)
 
 
 def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext, lane: str) -> Plan:
