@@ -6,7 +6,7 @@ answer is a stranger's: what is impossible is refused with the reason, and an im
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 from typing import Any, Protocol
 
@@ -120,6 +120,21 @@ class FactoryList:
         tokens = _pool_tokens(address, answers)
         more = self.kind.take(answers[2:])
         return listed_pool(self.dex, address, tokens, number, **{"fee_ppm": self.dex.fee_ppm or 0, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPools:
+    """A factory whose pools a script names from a number on, as many at once as it likes; none at the list's end."""
+
+    rest: Callable[[int], Script[Sequence[NewPool]]]
+    identity: str = "list"
+    grows: bool = True
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """What the script names from ``first`` on."""
+        pools = yield from self.rest(first)
+        dated = [replace(pool, created_block=number) for pool in pools]
+        return Page(dated, following=first + len(dated), done=not dated)
 
 
 PAIRS = ("allPairsLength()", "allPairs(uint256)")
