@@ -17,7 +17,7 @@ from ouro.market.bootstrap import load_market
 from ouro.market.discovery import Discovered, discover
 from ouro.market.errors import SyncError
 from ouro.market.listing import listing_for
-from ouro.protocols import listings
+from ouro.protocols import listings, v4_listing
 from ouro.protocols.creation import NewPool
 from ouro.protocols.listings import MOST_POOLS, MOST_SILENCE
 from ouro.protocols.reads import Ask, Garbage, play
@@ -53,7 +53,7 @@ def chain_of(tokens: int, *dexes: DexConfig) -> ChainConfig:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(sorted(name for name, family in FAMILIES.items() if family.lists)),
+    st.sampled_from(sorted(FAMILIES)),
     st.integers(0, 10_000),
     st.lists(st.one_of(st.none(), st.binary(max_size=100), st.integers(0, 2**256 - 1)), min_size=1, max_size=9),
 )
@@ -168,7 +168,8 @@ async def test_an_interrupted_listing_is_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listings, "ITEMS_IN_PAGE", 1)
-    monkeypatch.setattr(listings, "QUESTIONS_IN_PAGE", 7)
+    for module in (listings, v4_listing):
+        monkeypatch.setattr(module, "QUESTIONS_IN_PAGE", 7)
     monkeypatch.setattr(discovery, "_SAVE_EVERY_S", 0.0)
     asked = asking(config, "getters", deployment)
     node = WithoutOldLogs(reader)

@@ -108,6 +108,32 @@ class BidConfig(_Section):
     max_priority_fee_wei: PositiveInt = 500_000_000_000
 
 
+class BribeConfig(_Section):
+    """The share of a realised profit that the executor itself pays to whoever includes the transaction.
+
+    It goes to the block's fee recipient, or to ``recipient`` where blocks name nobody who builds them; that address
+    has to be on the owner's list in the executor, and the share below the owner's cap there. The signer has a cap
+    of its own (``signer.max_bribe_ppm``). ``paid_in`` "tokens" leaves it wrapped.
+    """
+
+    share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    recipient: ConfigAddress | None = None
+    paid_in: Literal["native", "tokens"] = "native"
+
+
+class GuardConfig(_Section):
+    """What else than the last block (or second, ``late_by``) makes a late transaction give up cheaply.
+
+    ``deadline``: the last second as well as the last block. ``parent_hash``: runs only on top of the block that it
+    was made for. ``probe``: the executor first looks whether the first pool still stands where it stood: some
+    3,000 gas when it does and saves most of a trade's gas when it doesn't.
+    """
+
+    deadline: Literal["on", "off"] = "off"
+    parent_hash: Literal["on", "off"] = "off"
+    probe: Literal["on", "off"] = "off"
+
+
 class RiskConfig(_Section):
     """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own.
 
@@ -155,6 +181,8 @@ class ChainConfig(_Section):
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
+    bribe: BribeConfig = BribeConfig()
+    guards: GuardConfig = GuardConfig()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
     code_checks_per_block: NonNegativeInt = 32
@@ -177,6 +205,11 @@ class ChainConfig(_Section):
             raise ValueError("two dexes have the same factory")
         if not self.start_tokens:
             object.__setattr__(self, "start_tokens", (self.wrapped_native,))
+        if self.guards.parent_hash == "on" and (self.inclusion_blocks > 1 or self.late_by == "time"):
+            raise ValueError(
+                "guards.parent_hash names the block before, so it needs inclusion_blocks = 1 and a chain whose own "
+                'blocks the executor sees (late_by = "block")'
+            )
         return self
 
 
@@ -189,6 +222,7 @@ class SignerConfig(_Section):
     halt_file: Path = Path("halt")
     max_gas_limit: PositiveInt = 3_000_000
     max_fee_per_gas_wei: PositiveInt = 2_000_000_000_000
+    max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
 
@@ -223,6 +257,12 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name, chain in self.chains.items():
+            if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
+                raise ValueError(
+                    f"chains.{name}: bribe.share_ppm {chain.bribe.share_ppm} is above signer.max_bribe_ppm "
+                    f"{self.signer.max_bribe_ppm}; the signer would refuse every trade"
+                )
         if self.mode is Mode.OBSERVE:
             return self
         for name, chain in self.chains.items():

@@ -96,7 +96,8 @@ class ChainState:
         market.rejected.update(left_out)
         shadow = None
         if config.executor is not None:
-            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth)
+            paid = () if config.bribe.recipient is None else (config.bribe.recipient,)
+            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth, bribe_recipients=paid)
             await shadow.load(
                 node,
                 market.states.values(),

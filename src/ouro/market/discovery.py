@@ -18,7 +18,7 @@ from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
 from ouro.market.creation import creation_topics, parse_creation
 from ouro.market.errors import SnapshotError, SyncError
-from ouro.market.listing import listing_for, needs_asking, pages
+from ouro.market.listing import listing_for, pages
 from ouro.market.multicall import require_multicall
 from ouro.market.reader import pin, read_block, scan_logs, still_canonical
 from ouro.market.sealed import read_sealed, write_sealed
@@ -101,7 +101,7 @@ async def discover(
     search = _Search(chain_name, config, reader, path, progress, found, cursors, head.number, final)
     await search.events([dex for dex in config.dexes if dex.discovery == "events"])
     await search.events_if_kept([dex for dex in config.dexes if dex.discovery == "both"])
-    await search.getters([dex for dex in config.dexes if needs_asking(dex)])
+    await search.getters([dex for dex in config.dexes if dex.discovery != "events"])
     await search.events([dex for dex in config.dexes if dex.discovery == "getters"])
     found.head = head.number
     await search.save()
@@ -261,8 +261,8 @@ async def _load(path: Path, config: ChainConfig, reader: Caller) -> tuple[Discov
     try:
         number, block_hash = header["anchor"]
         cursors: dict[str, int] = {str(key): int(value) for key, value in header["cursors"].items()}
-        items = {str(key): int(value) for key, value in header.get("items", {}).items()}
         pools = [NewPool(**{**record, "tokens": tuple(record["tokens"])}) for record in records]
+        items = {str(key): int(value) for key, value in header.get("items", {}).items()}
         refused = {str(key): str(value) for key, value in header["refused"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SnapshotError(f"{path}: malformed content: {type(error).__name__}: {error}") from error

@@ -37,7 +37,7 @@ def _pool_ids(ids: Iterable[int]) -> npt.NDArray[np.int32]:
     return np.array(sorted(ids), dtype=np.int32)
 
 
-def _time_key(family: Family, state: Any, context: BlockContext) -> Any:
+def _time_key(family: Any, state: Any, context: BlockContext) -> Any:
     """What of a pool's prices follows from the executing block's time; None where its state can't say."""
     try:
         return family.time_key(state, context)
@@ -495,7 +495,7 @@ class Market:
                 arrays.disable(pool_id)
                 continue
             state, family = self.states[address], self._pool_family[pool_id]
-            if family.follows_time:
+            if family.follows_clock:
                 self._time_keys[pool_id] = _time_key(family, state, self._context)
             try:
                 segments = [

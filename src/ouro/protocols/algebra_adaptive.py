@@ -55,9 +55,9 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range
-from ouro.protocols.listings import Lists, PairGetters
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place, ViewCall, account_in
@@ -67,7 +67,7 @@ from ouro.protocols.v3_math import MAX_LIQUIDITY
 from ouro.protocols.v3_storage import mapping_slot
 from ouro.protocols.v3_swap import SwapResult, default_limit, swap
 from ouro.protocols.v3_ticks import WORD_BITS
-from ouro.types import BlockContext, Log
+from ouro.types import Address, BlockContext, Log
 
 FEE_TOPIC = topic("Fee(uint16)")
 COMMUNITY_FEE_TOPIC = topic("CommunityFee(uint8,uint8)")
@@ -105,12 +105,11 @@ class AlgebraAdaptive(Concentrated):
 
     name: ClassVar[str] = "algebra_adaptive"
     proof: ClassVar[Proof] = Proof(100_000)
-    follows_time: ClassVar[bool] = True
-    lists: ClassVar[Lists | None] = PairGetters()
     creations: ClassVar[Mapping[str, CreationReader]] = {ALGEBRA_POOL: announced}
     least_gas: ClassVar[int] = BASE_GAS
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
     windows: ClassVar[frozenset[str]] = frozenset(("timepoints",))
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in _FIXED else _OTHER_SOURCES.get(name, Source.FROM_LOGS)
@@ -124,6 +123,10 @@ class AlgebraAdaptive(Concentrated):
         FEE_TOPIC,
         COMMUNITY_FEE_TOPIC,
     )
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens."""
+        return AskedByTokens(dex, bounded(dex, tokens, 1))
 
     def read(self, pool: NewPool) -> Script[AlgebraAdaptiveState]:
         """The pool, and a day of its data storage."""

@@ -1,29 +1,18 @@
 """Pools found by asking factories, page by page; what their creation events would tell, without the events.
 
-No I/O here: a page is a script, which yields calls and is sent their answers; ``market.listing`` drives it.
-Two kinds of factories: those that keep a list (``allPairs``), and those that only answer for two tokens and a fee
-(``getPool``), which are asked for every two tokens of the configuration. Every answer is a stranger's: what is
-impossible is refused with the reason, and a list that is impossible is not followed.
+A page is a script (``reads``). Two kinds of factories: those that keep a list (``allPairs``), and those that only
+answer for two tokens and a fee (``getPool``), which are asked for every two tokens of the configuration. Every
+answer is a stranger's: what is impossible is refused with the reason, and an impossible list is not followed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 from typing import Any, Protocol
 
 from ouro.hashing import keccak, selector
 from ouro.protocols.creation import MAX_TICK_SPACING, Factory, NewPool
-from ouro.protocols.reads import (
-    Garbage,
-    Read,
-    Script,
-    account,
-    answer_words,
-    require_tokens,
-    uint_word,
-    words,
-)
-from ouro.protocols.v4_state import NATIVE, POOLS_SLOT, pool_id
+from ouro.protocols.reads import Garbage, Read, Script, answer_words, require_tokens, uint_word, words
 from ouro.types import Address
 
 MOST_POOLS = 1_000_000
@@ -34,13 +23,8 @@ ITEMS_IN_PAGE, QUESTIONS_IN_PAGE = 400, 2_000
 MOST_SILENCE = 200
 """So many items in a row without a pool: the list is not what it says."""
 
-V3_FEES = (100, 200, 250, 300, 400, 500, 1_000, 2_500, 3_000, 5_000, 10_000, 20_000)
-"""Fee tiers that factories are known to have; each is asked for its spacing first."""
-V4_KEYS = ((100, 1), (500, 10), (3_000, 60), (10_000, 200))
-"""Fee and spacing of the pools that interfaces create; V4 allows any."""
 
 _ZERO = "0x" + "00" * 20
-_SLOTS_AT_ONCE = 250
 _TOKENS = (selector("token0()"), selector("token1()"))
 _GAS = 10_000
 
@@ -74,43 +58,24 @@ class Listing(Protocol):
         ...
 
 
-class AskedFactory(Factory, Protocol):
-    """A configured factory, and what it has beside the usual fees and keys."""
-
-    @property
-    def fees_ppm(self) -> tuple[int, ...]: ...
-    @property
-    def pool_keys(self) -> tuple[tuple[int, int], ...]: ...
-
-
-class Lists(Protocol):
-    """What a family's factories can be asked: ``Family.lists``."""
-
-    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
-        """How ``dex`` is asked for the pools of ``tokens`` or for all. Raises ``ValueError``: too many tokens."""
-        ...
-
-
 # ------------------------------------------------------------------------------------------------- factories' lists
 
 
 @dataclass(frozen=True, slots=True)
-class ListGetters:
+class ListKind:
     """Names of a list's two getters, in the dialects that exist, and what its pools tell beside their tokens."""
 
     dialects: tuple[tuple[str, str], ...]
     more: tuple[bytes, ...] = ()
     take: Callable[[Sequence[bytes | None]], dict[str, Any]] = lambda _: {}
 
-    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
-        """All pools, whatever their tokens."""
-        return _List(dex, self)
-
 
 @dataclass(frozen=True, slots=True)
-class _List:
-    dex: AskedFactory
-    kind: ListGetters
+class FactoryList:
+    """A factory that keeps a list of all its pools."""
+
+    dex: Factory
+    kind: ListKind
     identity: str = "list"
     grows: bool = True
 
@@ -126,7 +91,7 @@ class _List:
         found: dict[int, Address] = {}
         for k, answer in zip(range(first, last), answers, strict=True):
             try:
-                found[k] = _named_account(answer, f"item {k} of its list")
+                found[k] = _account(answer, f"item {k} of its list")
             except Garbage as garbage:
                 page.refused[f"item {k}"] = str(garbage)
         told = yield from _told(list(found.values()), self.kind.more)
@@ -152,34 +117,35 @@ class _List:
         raise Garbage(f"it does not answer {names}: is it a factory of {self.dex.family}?")
 
     def _pool(self, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
-        token0, token1 = _pool_tokens(address, answers)
+        tokens = _pool_tokens(address, answers)
         more = self.kind.take(answers[2:])
-        return _new_pool(self.dex, address, token0, token1, number, **{"fee_ppm": self.dex.fee_ppm or 0, **more})
+        return listed_pool(self.dex, address, tokens, number, **{"fee_ppm": self.dex.fee_ppm or 0, **more})
 
 
-def _take_stable(answers: Sequence[bytes | None]) -> dict[str, Any]:
-    [flag] = answer_words(answers[0], 1, "stable()")
-    if flag > 1:
-        raise Garbage(f"stable() is {flag}, neither true nor false")
-    return {"stable": bool(flag)}
+@dataclass(frozen=True, slots=True)
+class NumberedPools:
+    """A factory whose pools a script names from a number on, as many at once as it likes; none at the list's end."""
+
+    rest: Callable[[int], Script[Sequence[NewPool]]]
+    identity: str = "list"
+    grows: bool = True
+
+    def page(self, first: int, number: int) -> Script[Page]:
+        """What the script names from ``first`` on."""
+        pools = yield from self.rest(first)
+        dated = [replace(pool, created_block=number) for pool in pools]
+        return Page(dated, following=first + len(dated), done=not dated)
 
 
-def _take_spacing(answers: Sequence[bytes | None]) -> dict[str, Any]:
-    return {"tick_spacing": _spacing(answers[0], "tickSpacing()")}
-
-
-_PAIRS = ("allPairsLength()", "allPairs(uint256)")
-_POOLS = ("allPoolsLength()", "allPools(uint256)")
-PAIR_LIST = ListGetters((_PAIRS,))
-STABLE_LIST = ListGetters((_POOLS, _PAIRS), (selector("stable()"),), _take_stable)
-SPACED_LIST = ListGetters((_POOLS,), (selector("tickSpacing()"),), _take_spacing)
+PAIRS = ("allPairsLength()", "allPairs(uint256)")
+POOLS = ("allPoolsLength()", "allPools(uint256)")
 
 
 # ---------------------------------------------------------------------------------- factories that are asked by key
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
     """Two tokens in order and what else names a pool of theirs."""
 
     token0: Address
@@ -189,10 +155,10 @@ class _Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Keyed:
+class AskedByTokens:
     """``getPool(a, b, fee)`` and ``poolByPair(a, b)``."""
 
-    dex: AskedFactory
+    dex: Factory
     tokens: tuple[Address, ...]
     fees: tuple[int, ...] = ()
     grows: bool = False
@@ -200,21 +166,21 @@ class _Keyed:
     @property
     def identity(self) -> str:
         """A digest of the questions."""
-        return _digest(self.tokens, self.fees)
+        return digest(self.tokens, self.fees)
 
     def page(self, first: int, number: int) -> Script[Page]:
         """Questions ``first`` and following."""
         tiers = yield from self._tiers()
-        every = ((pair, fee) for pair in _pairs(self.tokens) for fee in self.fees or (0,))
+        every = ((pair, fee) for pair in pairs_of(self.tokens) for fee in self.fees or (0,))
         numbered = list(islice(every, first, first + QUESTIONS_IN_PAGE))
         page = Page(following=first + len(numbered), done=len(numbered) < QUESTIONS_IN_PAGE)
-        asked = [_Question(*pair, fee, tiers[fee]) for pair, fee in numbered if fee in tiers]
+        asked = [Question(*pair, fee, tiers[fee]) for pair, fee in numbered if fee in tiers]
         answers = yield [Read(self.dex.factory, self._data(question), _GAS) for question in asked]
-        found: list[tuple[_Question, Address]] = []
+        found: list[tuple[Question, Address]] = []
         unanswered = 0
         for question, answer in zip(asked, answers, strict=True):
             try:
-                found += [(question, account(answer, "the answer"))]
+                found += [(question, _account(answer, "the answer", zero=True))]
             except Garbage as garbage:
                 unanswered += 1
                 page.refused[_named(question)] = str(garbage)
@@ -239,18 +205,18 @@ class _Keyed:
         found: dict[int, int] = {}
         for fee, answer in zip(self.fees, answers, strict=True):
             if answer is not None and len(answer) == 32 and words(answer) != [0]:
-                found[fee] = _spacing(answer, f"feeAmountTickSpacing({fee})")
+                found[fee] = spacing_of(answer, f"feeAmountTickSpacing({fee})")
         if not found:
             raise Garbage(f"it has none of the fees {self.fees}: is it a factory of {self.dex.family}?")
         return found
 
-    def _data(self, question: _Question) -> bytes:
+    def _data(self, question: Question) -> bytes:
         tokens = _word(question.token0) + _word(question.token1)
         if self.fees:
             return selector("getPool(address,address,uint24)") + tokens + uint_word(question.fee_ppm)
         return selector("poolByPair(address,address)") + tokens
 
-    def _pool(self, question: _Question, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
+    def _pool(self, question: Question, address: Address, answers: Sequence[bytes | None], number: int) -> NewPool:
         _pool_tokens(address, answers)
         require_tokens(answers[:2], (question.token0, question.token1))
         if self.fees:
@@ -260,73 +226,14 @@ class _Keyed:
                 [value] = answer_words(answer, 1, name)
                 if value != wanted:
                     raise Garbage(f"{name} is {value}, its factory was asked for {wanted}")
-        return _new_pool(
+        return listed_pool(
             self.dex,
             address,
-            question.token0,
-            question.token1,
+            (question.token0, question.token1),
             number,
             fee_ppm=question.fee_ppm,
             tick_spacing=question.spacing,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Managed:
-    """Uniswap V4: every key of two tokens, a fee with a spacing, and no hook, read out of the manager's storage."""
-
-    dex: AskedFactory
-    tokens: tuple[Address, ...]
-    keys: tuple[tuple[int, int], ...]
-    grows: bool = False
-
-    @property
-    def identity(self) -> str:
-        """A digest of the questions."""
-        return _digest(self.tokens, self.keys)
-
-    def page(self, first: int, number: int) -> Script[Page]:
-        """Keys ``first`` and following."""
-        every = (_Question(*pair, *key) for pair in _pairs(self.tokens) for key in self.keys)
-        asked = list(islice(every, first, first + QUESTIONS_IN_PAGE))
-        page = Page(following=first + len(asked), done=len(asked) < QUESTIONS_IN_PAGE)
-        names = [pool_id((q.token0, q.token1), q.fee_ppm, q.spacing, _ZERO) for q in asked]
-        slots = [_slot0(name) for name in names]
-        portions = [slots[k : k + _SLOTS_AT_ONCE] for k in range(0, len(slots), _SLOTS_AT_ONCE)]
-        answers = yield [_extsload(self.dex.factory, portion) for portion in portions]
-        prices: list[int] = []
-        for portion, answer in zip(portions, answers, strict=True):
-            prices += _loaded(answer, len(portion))
-        for question, name, price in zip(asked, names, prices, strict=True):
-            if price & (1 << 160) - 1:
-                pool = _new_pool(
-                    self.dex,
-                    name,
-                    question.token0,
-                    question.token1,
-                    number,
-                    fee_ppm=question.fee_ppm,
-                    tick_spacing=question.spacing,
-                    hooks=_ZERO,
-                )
-                page.pools.append(pool)
-        return page
-
-
-def _slot0(name: str) -> int:
-    return int.from_bytes(keccak(bytes.fromhex(name[2:]) + uint_word(POOLS_SLOT)))
-
-
-def _extsload(manager: Address, slots: Sequence[int]) -> Read:
-    data = selector("extsload(bytes32[])") + uint_word(32) + uint_word(len(slots)) + b"".join(map(uint_word, slots))
-    return Read(manager, data, 5_000 + 3_000 * len(slots))
-
-
-def _loaded(answer: bytes | None, count: int) -> list[int]:
-    found = words(answer or b"")
-    if found[:2] != [32, count] or len(found) != count + 2:
-        raise Garbage(f"its extsload does not answer with {count} words: is it a pool manager?")
-    return found[2:]
 
 
 # ----------------------------------------------------------------------------------------------------------- pieces
@@ -342,57 +249,64 @@ def _told(addresses: Iterable[Address], more: tuple[bytes, ...]) -> Script[list[
 def _pool_tokens(address: Address, answers: Sequence[bytes | None]) -> tuple[Address, Address]:
     if all(answer == b"" for answer in answers):
         raise Garbage("it has no code")
-    token0, token1 = (_named_account(answers[k], f"token{k}()") for k in (0, 1))
+    token0, token1 = (_account(answers[k], f"token{k}()") for k in (0, 1))
     if int(token0, 16) >= int(token1, 16) or address in (token0, token1):
         raise Garbage(f"its tokens {token0} and {token1} are not two in order")
     return token0, token1
 
 
-def _named_account(answer: bytes | None, what: str) -> Address:
-    found = account(answer, what)
-    if found == _ZERO:
+def _account(answer: bytes | None, what: str, *, zero: bool = False) -> Address:
+    [word] = answer_words(answer, 1, what)
+    if word >> 160:
+        raise Garbage(f"{what} is not an address: {word:#x}")
+    if not word and not zero:
         raise Garbage(f"{what} is the zero address")
-    return found
+    return "0x" + word.to_bytes(20).hex()
 
 
-def _spacing(answer: bytes | None, what: str) -> int:
+def spacing_of(answer: bytes | None, what: str) -> int:
+    """A tick spacing that pools can have. Raises ``Garbage``."""
     [spacing] = answer_words(answer, 1, what)
     if not 0 < spacing < MAX_TICK_SPACING:
         raise Garbage(f"{what} = {spacing} is out of range")
     return spacing
 
 
-def _new_pool(
-    dex: AskedFactory,
+def listed_pool(
+    dex: Factory,
     address: str,
-    token0: Address,
-    token1: Address,
+    tokens: tuple[Address, ...],
     number: int,
     *,
     fee_ppm: int = 0,
     tick_spacing: int = 0,
     stable: bool = False,
     hooks: Address = "",
+    kind: str = "",
 ) -> NewPool:
+    """A pool of the factory that was found at block ``number``."""
     return NewPool(
         dex.name,
         dex.family,
         address,
-        (token0, token1),
+        tokens,
         number,
         factory=dex.factory,
         fee_ppm=fee_ppm,
         tick_spacing=tick_spacing,
         stable=stable,
         hooks=hooks,
+        kind=kind,
     )
 
 
-def _pairs(tokens: Sequence[Address]) -> Iterator[tuple[Address, Address]]:
+def pairs_of(tokens: Sequence[Address]) -> Iterator[tuple[Address, Address]]:
+    """Every two of the tokens, in the order that pools have them."""
     return ((min(pair), max(pair)) for pair in combinations(tokens, 2))
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """A name for a list of questions."""
     return keccak(repr(parts).encode())[:8].hex()
 
 
@@ -400,11 +314,12 @@ def _word(address: Address) -> bytes:
     return uint_word(int(address, 16))
 
 
-def _named(question: _Question) -> str:
+def _named(question: Question) -> str:
     return f"{question.token0}/{question.token1}/{question.fee_ppm}"
 
 
-def _bounded(dex: AskedFactory, tokens: Sequence[Address], tiers: int) -> tuple[Address, ...]:
+def bounded(dex: Factory, tokens: Sequence[Address], tiers: int) -> tuple[Address, ...]:
+    """The tokens, where their pairs times ``tiers`` are not too many questions. Raises ``ValueError``."""
     questions = len(tokens) * (len(tokens) - 1) // 2 * tiers
     if questions > MOST_QUESTIONS:
         raise ValueError(
@@ -412,32 +327,3 @@ def _bounded(dex: AskedFactory, tokens: Sequence[Address], tiers: int) -> tuple[
             f"{MOST_QUESTIONS} are the most: name fewer tokens or find its pools by events"
         )
     return tuple(tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class FeeGetters:
-    """``getPool(a, b, fee)``, for the fees that the factory has a spacing for."""
-
-    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
-        """Every two tokens and every fee."""
-        fees = tuple(dict.fromkeys((*V3_FEES, *dex.fees_ppm)))
-        return _Keyed(dex, _bounded(dex, tokens, len(fees)), fees)
-
-
-@dataclass(frozen=True, slots=True)
-class PairGetters:
-    """``poolByPair(a, b)``."""
-
-    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
-        """Every two tokens."""
-        return _Keyed(dex, _bounded(dex, tokens, 1))
-
-
-@dataclass(frozen=True, slots=True)
-class KeyGetters:
-    """Uniswap V4's manager: pools by their keys."""
-
-    def listing(self, dex: AskedFactory, tokens: Sequence[Address]) -> Listing:
-        """Every two tokens, the native coin among them, and every key."""
-        keys = tuple(dict.fromkeys((*V4_KEYS, *dex.pool_keys)))
-        return _Managed(dex, _bounded(dex, [NATIVE, *tokens], len(keys)), keys)
