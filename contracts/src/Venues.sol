@@ -146,7 +146,9 @@ contract Exchange is Venue {
             require(ok, "native");
         } else {
             _paid(coins[j], to, dy);
+            kept[j] = coins[j].balanceOf(address(this));
         }
+        if (address(coins[i]) != address(0)) kept[i] = coins[i].balanceOf(address(this));
         if (silent) {
             assembly {
                 return(0, 0)

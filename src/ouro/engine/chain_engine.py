@@ -219,7 +219,7 @@ class ChainEngine:
         self.status.state = "running"
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
-        upkeep = Upkeep(state, node, self._shared.config.data_dir)
+        upkeep = Upkeep(state, node, self._shared.config.data_dir, self._shared.config.mode)
         upkeep.tokens.tend()
         try:
             async for event in feed:
@@ -240,7 +240,7 @@ class ChainEngine:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
-            await upkeep.tokens.close()
+            await upkeep.close()
 
     async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
         try:

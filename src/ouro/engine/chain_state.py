@@ -1,7 +1,7 @@
 """Everything one chain's engine knows, moved block by block: market, shadow EVM, search, prices, freshness."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class ChainState:
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
         self.touched: set[int] = set(range(market.arrays.n_pools))
         self._moved: set[int] = set()
-        self.unadmitted: frozenset[PoolId] = frozenset()
+        self.unadmitted: Mapping[PoolId, str] = {}
         self.prices.refresh()
         budget = config.search_memory_mb << 20
         self.finder = Finder(market.arrays, self._start_ids(), config.max_hops, budget_bytes=budget)
@@ -96,7 +96,8 @@ class ChainState:
         market.rejected.update(left_out)
         shadow = None
         if config.executor is not None:
-            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth)
+            paid = () if config.bribe.recipient is None else (config.bribe.recipient,)
+            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth, bribe_recipients=paid)
             await shadow.load(
                 node,
                 market.states.values(),
@@ -135,7 +136,7 @@ class ChainState:
             if pool in self.market.pool_index:
                 block.touched.setdefault(pool, entry.tx_index)
         self.recent.append(block)
-        self.touched.update(result.touched.tolist())
+        self.touched.update(result.touched.tolist(), result.drifted.tolist())
         if self.shadow is not None:
             self._moved.update(k for k in result.touched.tolist() if FAMILIES[self._state_at(k).family].drifts)
         self.freshness.seen(update.received_ns, update.timestamp)
@@ -168,7 +169,7 @@ class ChainState:
     def unconfirmed(self) -> frozenset[PoolId]:
         """Pools that must not be traded at this block: what no log tells was not read at it, or a token of theirs
         has not been admitted yet."""
-        return self.unadmitted | frozenset(self.market.to_confirm)
+        return frozenset((*self.unadmitted, *self.market.to_confirm))
 
     @property
     def wants_refresh(self) -> bool:

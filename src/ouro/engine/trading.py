@@ -83,8 +83,8 @@ def check_preflight(plan: Plan, result: PreflightResult, base_fee_wei: int) -> R
     if not result.ok:
         kind = "moved" if result.revert_kind == "competitive" else "failed"
         return Refused(plan.plan_id, f"preflight_{kind}", result.revert_reason)
-    if result.realised_profit_wei != plan.gross_profit_wei:
-        detail = f"the EVM gives {result.realised_profit_wei}, the integers {plan.gross_profit_wei}"
+    if result.realised_profit_wei != plan.predicted_profit_wei:
+        detail = f"the EVM gives {result.realised_profit_wei}, the integers {plan.predicted_profit_wei}"
         return Refused(plan.plan_id, "preflight_differs", detail)
     if result.gas_limit > plan.gas_limit:
         detail = f"{result.gas_limit} gas would be needed, the plan allows {plan.gas_limit}"
@@ -92,7 +92,7 @@ def check_preflight(plan: Plan, result: PreflightResult, base_fee_wei: int) -> R
     price = plan.fee.max_fee_per_gas_wei
     if not plan.fee.legacy:
         price = min(price, base_fee_wei + plan.fee.max_priority_fee_per_gas_wei)
-    net = plan.value_native_wei - result.gas_used * price
+    net = plan.predicted_value_native_wei - result.gas_used * price
     if net <= 0:
         return Refused(plan.plan_id, "preflight_unprofitable", f"net {net} wei with {result.gas_used} gas")
     return None

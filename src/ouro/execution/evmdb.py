@@ -93,6 +93,10 @@ class Session:
         self._evm.revert(self._checkpoint)
         self._evm.reset_transient_storage()
 
+    def parent_hash(self, number: int) -> bytes:
+        """What this EVM takes for the hash of the block before ``number``: it knows no real ones."""
+        return bytes(self._evm.block_hash(number - 1)) if number > 0 else bytes(32)
+
     def run(self, caller: Address, to: Address, calldata: bytes, gas: int) -> CallResult:
         """One call, charged as a transaction."""
         try:

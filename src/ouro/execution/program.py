@@ -271,6 +271,21 @@ class Program:
     held: bool = False
 
 
+def parent_guard_at(calldata: bytes) -> int | None:
+    """Where a program names the block before its own; None where it doesn't, or is not a program."""
+    if len(calldata) < _HEADER_BYTES or calldata[0] & _VERSION_BITS or not calldata[0] & _PARENT:
+        return None
+    return _HEADER_BYTES + 5 * bool(calldata[0] & _DEADLINE)
+
+
+def bribe_share_ppm(calldata: bytes) -> int:
+    """The share that a program pays away, read from its header alone; 0 where it is none or not a program."""
+    if len(calldata) < _HEADER_BYTES or calldata[0] & _VERSION_BITS or not calldata[0] & _BRIBE:
+        return 0
+    at = _HEADER_BYTES + 5 * bool(calldata[0] & _DEADLINE) + PARENT_BYTES * bool(calldata[0] & _PARENT)
+    return int.from_bytes(calldata[at : at + 3].ljust(3, b"\0"), "big")
+
+
 # --------------------------------------------------------------------------------------------------------- encoding
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ouro.execution.contract import OPERATORS_SLOT, SCRATCH_SLOTS
+from ouro.execution.contract import BRIBE_RECIPIENTS_SLOT, OPERATORS_SLOT, SCRATCH_SLOTS
 from ouro.execution.evmdb import EvmDatabase, read_word_call
 from ouro.execution.program import NATIVE
 from ouro.execution.reading import (
@@ -68,8 +68,17 @@ class _Block:
 class ShadowEvm:
     """One chain's copy. ``number`` is the block whose state it holds; ``ring_depth`` how far it can go back."""
 
-    def __init__(self, chain: str, chain_id: int, *, ring_depth: int = 64, spec_id: str = "Cancun") -> None:
+    def __init__(
+        self,
+        chain: str,
+        chain_id: int,
+        *,
+        ring_depth: int = 64,
+        spec_id: str = "Cancun",
+        bribe_recipients: Sequence[Address] = (),
+    ) -> None:
         self.chain = chain
+        self._bribe_recipients = tuple(bribe_recipients)
         self.number = -1
         self.database = EvmDatabase(spec_id, chain_id)
         self.balance_slots: dict[Address, BalanceSlot] = {}
@@ -150,14 +159,16 @@ class ShadowEvm:
         return f": {self.faults.get(address, 'it was not loaded')}"
 
     async def _load_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
-        slots = [*_EXECUTOR_SLOTS, *(_operator_slot(operator) for operator in operators)]
-        codes = await read_codes(reader, [self.executor], self.number)
+        slots = [*_EXECUTOR_SLOTS, *(_entry(operator, OPERATORS_SLOT) for operator in operators)]
+        slots += [_entry(account, BRIBE_RECIPIENTS_SLOT) for account in self._bribe_recipients]
+        codes = await read_codes(reader, [self.executor, *self._bribe_recipients], self.number)
+        balances = await read_native(reader, self._bribe_recipients, self.number)
         words = await read_words(reader, [(self.executor, slot) for slot in slots], self.number)
         if not codes.get(self.executor) or len(words) != len(slots):
             raise ShadowError(f"{self.chain}: no executor code or state at {self.executor}, block {self.number}")
         for operator in operators:
             self.database.set_account(operator.lower(), balance_wei=10**24)
-        self._put(Readings(words, codes=codes))
+        self._put(Readings(words, native=balances, codes=codes))
         self.treasury = "0x" + (words[self.executor, 2] & (1 << 160) - 1).to_bytes(20, "big").hex()
 
     async def _read_pools(self, reader: Reader, states: Sequence[Any]) -> Readings:
@@ -342,6 +353,7 @@ def clone_target(code: bytes) -> Address | None:
     return None
 
 
-def _operator_slot(operator: Address) -> int:
-    padded = bytes(12) + bytes.fromhex(operator[2:])
-    return int.from_bytes(keccak(padded + OPERATORS_SLOT.to_bytes(32, "big")), "big")
+def _entry(account: Address, mapping: int) -> int:
+    """Where a mapping by account keeps its word."""
+    padded = bytes(12) + bytes.fromhex(account[2:])
+    return int.from_bytes(keccak(padded + mapping.to_bytes(32, "big")), "big")

@@ -44,13 +44,17 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What a block did. ``touched`` are sorted pool ids; ``deltas`` are in log order."""
+    """What a block did. ``touched`` are sorted pool ids; ``deltas`` are in log order.
+
+    ``drifted`` are pools that no log moved but that trade otherwise at the new time.
+    """
 
     touched: npt.NDArray[np.int32]
     deltas: tuple[PoolDelta, ...] = ()
     unknown_logs: int = 0
     quarantined: tuple[tuple[PoolId, str], ...] = ()
     new_pools: tuple[NewPool, ...] = ()
+    drifted: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.errors import DecodeError, Garbage, QuoteError
+from ouro.protocols.listings import Listing
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import Shape, SwapStep
@@ -160,9 +161,13 @@ class Family(Protocol):
         returned is looked up among the known pools."""
         return log.topics[1] if len(log.topics) > 1 else None
 
-    def listing(self, dex: Factory, known: int) -> "Script[Sequence[NewPool]] | None":
-        """The pools that the factory's getters tell from number ``known`` on, for factories whose events do not
-        name the pool. None: its events tell all."""
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
+        """How the factory is asked for its pools, where its events can't be had or do not name the pool; None where
+        it has no getters for that.
+
+        Factories without a list are asked for the pools of every two ``tokens``. Raises ``ValueError`` where those
+        are too many.
+        """
         return None
 
     # ----------------------------------------------------------------------------------------------------- reading
@@ -232,6 +237,13 @@ class Family(Protocol):
 
     def exact_header(self, state: Any, i: int, j: int) -> "ExactHeader | None":
         """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
+        return None
+
+    follows_clock: ClassVar[bool] = False
+    """Whether prices are others at another time of the executing block, without any event."""
+
+    def time_key(self, state: Any, context: BlockContext) -> Any:
+        """What of the time the prices depend on: while it is equal, so are ``segments``. None: nothing to trade."""
         return None
 
     least_gas: ClassVar[int] = 0

@@ -8,7 +8,7 @@ enters only as a ratio, so parts per million give the same integers as any fork'
 Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -27,9 +27,10 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, require_address, uint
 from ouro.protocols.headers import CONSTANT_PRODUCT, packed_header
+from ouro.protocols.listings import PAIRS, FactoryList, Listing, ListKind
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Answers, Read, Script, answer_words, require_tokens, unsigned
 from ouro.protocols.steps import PairSwap, Shape
@@ -51,6 +52,8 @@ FROM_LOGS_SLOTS = (6, 7, 8, 9, 10, 12)
 """token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
 
 PAIR_CREATED = topic("PairCreated(address,address,address,uint256)")
+PAIR_LIST = ListKind((PAIRS,))
+
 SYNC_TOPIC = topic("Sync(uint112,uint112)")
 SWAP_TOPIC = topic("Swap(address,uint256,uint256,uint256,uint256,address)")
 
@@ -142,6 +145,10 @@ class UniswapV2(Family):
         "price0_cumulative": Source.FROM_LOGS,
         "price1_cumulative": Source.FROM_LOGS,
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Its list of pairs."""
+        return FactoryList(dex, PAIR_LIST)
 
     def read(self, pool: NewPool) -> Script[UniswapV2State]:
         """Tokens, reserves and accumulators in one round; the fee is what the dex is configured with."""

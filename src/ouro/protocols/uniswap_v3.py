@@ -7,7 +7,7 @@ Dialects (``pancakeswap_v3``, ``slipstream``) differ in a few events and in the 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +26,8 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of, tick_spacing_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of, tick_spacing_of
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place
@@ -34,7 +35,7 @@ from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
 from ouro.protocols.v3_swap import ConcentratedState, SwapResult, default_limit, swap
-from ouro.types import BlockContext, Log
+from ouro.types import Address, BlockContext, Log
 
 # Estimates for ranking, without the transaction's base cost; docs/protocols.md says how they were measured. A tick
 # whose words are still zero costs 48,000 when it is first crossed, one that was crossed before 17,000 or more.
@@ -46,6 +47,8 @@ _FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
 MAX_AMOUNT = (1 << 255) - 1
 
 
+KNOWN_FEES = (100, 200, 250, 300, 400, 500, 1_000, 2_500, 3_000, 5_000, 10_000, 20_000)
+"""Fee tiers that factories are known to have; each is asked for its spacing first."""
 POOL_CREATED = topic("PoolCreated(address,address,uint24,int24,address)")
 
 
@@ -73,6 +76,11 @@ class UniswapV3(Concentrated):
         name: Source.FIXED if name in _FIXED_FIELDS else Source.FROM_LOGS
         for name in UniswapV3State.__struct_fields__
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens with the known fees and the configured ones."""
+        fees = tuple(dict.fromkeys((*KNOWN_FEES, *dex.fees_ppm)))
+        return AskedByTokens(dex, bounded(dex, tokens, len(fees)), fees)
 
     def read(self, pool: NewPool) -> Script[UniswapV3State]:
         """Head values, the tick map, the last observation."""
