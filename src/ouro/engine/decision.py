@@ -1,5 +1,6 @@
 """One block's decision: which plans, at what price. Synchronous, no I/O; the same input gives the same plans."""
 
+import time
 from dataclasses import dataclass, field
 
 from ouro.engine.chain_state import ChainState
@@ -16,6 +17,8 @@ class Decision:
     plans: list[Plan] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     candidates: int = 0
+    found_ns: int = 0
+    """``time.monotonic_ns`` when the search was done; the rest does not depend on it."""
 
 
 def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], lane: str) -> Decision:
@@ -25,12 +28,13 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
     """
     context = state.market.context
     candidates = state.finder.evaluate_within_budget(state.take_touched())
+    found_ns = time.monotonic_ns()
     gas_price = context.base_fee_wei + state.config.bid.min_priority_fee_wei
     selection = state.strategy.opportunities(
         candidates, context, update.number, update.hash, gas_price_wei=gas_price, locked=locked
     )
     state.carry(selection.carry)
-    decision = Decision(tuple(selection.opportunities), candidates=len(candidates))
+    decision = Decision(tuple(selection.opportunities), candidates=len(candidates), found_ns=found_ns)
     chosen = {
         pool: state.market.states[pool]
         for opportunity in selection.opportunities

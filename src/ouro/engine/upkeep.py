@@ -31,6 +31,14 @@ class Upkeep:
         self.tokens = TokenWatch(state, node, data_dir)
         self._blocks = 0
 
+    def start(self) -> None:
+        """Before the first block."""
+        self.tokens.tend()
+
+    async def close(self) -> None:
+        """Stop what runs beside the blocks."""
+        await self.tokens.close()
+
     def born(self, pools: tuple[NewPool, ...]) -> None:
         """Pools that a factory announced; they join with the next ``tend``."""
         self._waiting += pools

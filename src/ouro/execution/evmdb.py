@@ -36,7 +36,10 @@ class CallResult:
 
 
 class EvmDatabase:
-    """Accounts and words in a pyrevm instance; the same words in ``words`` by (address, slot)."""
+    """Accounts and words in a pyrevm instance; the same words in ``words`` by (address, slot).
+
+    ``codes`` and ``balances`` (native wei) are what the accounts were put with.
+    """
 
     def __init__(self, spec_id: str = "Cancun", chain_id: int = 1) -> None:
         if spec_id not in ("Cancun", "Prague", "Osaka", "LATEST"):
@@ -45,12 +48,13 @@ class EvmDatabase:
         self._evm = pyrevm.EVM(env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=chain_id)), spec_id=spec_id)
         self.words: dict[tuple[Address, int], int] = {}
         self.codes: dict[Address, bytes] = {}
+        self.balances: dict[Address, int] = {}
 
     def set_account(self, address: Address, code: bytes = b"", balance_wei: int = 0) -> None:
         """Put an account; its words stay."""
         info = pyrevm.AccountInfo(nonce=1, code=code or None, balance=balance_wei)  # pyright: ignore[reportCallIssue]
         self._evm.insert_account_info(address, info)
-        self.codes[address] = code
+        self.codes[address], self.balances[address] = code, balance_wei
 
     def write(self, address: Address, slot: int, value: int) -> None:
         """Put a word."""

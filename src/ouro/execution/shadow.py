@@ -114,6 +114,14 @@ class ShadowEvm:
         await self._load_executor(reader, operators)
         await self.add(reader, states)
 
+    def adopt(self, number: int, executor: Address, treasury: Address, states: Iterable[Any]) -> None:
+        """Take over what was put into ``database`` (and ``balance_slots``, ``faults``) as the state after block
+        ``number``."""
+        self.number, self.executor, self.treasury = number, executor, treasury
+        self._journal.clear()
+        self._pools = {state.address: state for state in states}
+        self._added_at = dict.fromkeys(self._pools, number)
+
     async def add(self, reader: Reader, states: Iterable[Any], *, again: bool = False) -> None:
         """Read more pools (and their tokens) at the block that the copy holds; with ``again`` also known ones.
 

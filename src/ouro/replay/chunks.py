@@ -1,9 +1,9 @@
 """The container of a recording: chunks of zstd-packed MessagePack, each bound to all before it.
 
 File: 8 bytes magic, 2 bytes version (big-endian), then chunks. A chunk: 1 byte kind, 4 bytes length of the packed
-payload, 4 bytes length unpacked (both big-endian), 16 bytes BLAKE2b of the previous chunk's digest, these nine bytes
-and the packed payload; then the payload. The last chunk is of kind ``END`` and has the counts, so that a file that
-was cut off between two chunks is noticed as well.
+payload, 4 bytes length unpacked (both big-endian), 16 bytes BLAKE2b of the previous chunk's digest, these nine
+bytes and the packed payload; then the payload. The last chunk is of kind ``END`` and has the counts, so that a file
+that was cut off between two chunks is noticed as well.
 """
 
 import hashlib
@@ -97,13 +97,14 @@ def read_chunks(path: Path) -> Iterator[tuple[int, bytes, Any]]:
             packed = file.read(packed_bytes)
             if len(packed) < packed_bytes:
                 raise RecordingError(
-                    f"{path}: byte {offset}: cut off: {len(packed)} of {packed_bytes} bytes of the chunk are there; "
-                    "record or copy it again"
+                    f"{path}: byte {offset}: cut off: {len(packed)} of {packed_bytes} bytes of the chunk are there"
                 )
             expected = head[_HEAD.size :]
             previous = _digest(previous, head[: _HEAD.size], packed)
             if previous != expected:
-                raise RecordingError(f"{path}: byte {offset}: the chunk does not match its checksum: it was changed")
+                raise RecordingError(
+                    f"{path}: byte {offset}: the chunk does not match its checksum: it was changed"
+                )
             yield offset, kind, _unpacked(path, offset, unpacker, packed, plain_bytes)
             ended = kind == END
         if not ended:

@@ -1,8 +1,9 @@
 """Feed events as compact records: bytes instead of hex, what the block says not repeated in its logs.
 
 A block is ``[0, number, hash, parent, timestamp, base fee, gas used, gas limit, received ns, logs]``, a log
-``[address, topics, data, transaction hash, transaction index, log index]``; a rollback ``[1, number, hash, dropped]``
-and a re-sync ``[2, reason]``. Big integers are bytes, big-endian. ``received`` counts from the first block.
+``[address, topics, data, transaction hash, transaction index, log index]``; a rollback ``[1, number, hash,
+dropped]`` and a re-sync ``[2, reason]``. Big integers are bytes, big-endian. ``received`` counts from the first
+block.
 """
 
 from typing import Any
