@@ -294,8 +294,8 @@ class ChainEngine:
         except ChainError as error:
             log.warning("settle_failed", chain=self.name, error=str(error))
             return
-        state.revalue()
-        self._record_price(state)
+        if state.revalue_if_due() or not self.status.priced:
+            self._record_price(state)
         self.status.open_attempts = self._unfinished
         if (self._drain.is_set() or self._done_deciding()) and self._unfinished == 0:
             self.drained.set()
@@ -328,6 +328,7 @@ class ChainEngine:
     def _record_price(self, state: ChainState) -> None:
         usd = state.prices.native_usd()
         if usd is not None:
+            self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:

@@ -30,6 +30,8 @@ from ouro.types import BlockUpdate, Hash, Mode, PoolId, Rollback
 log = structlog.get_logger(__name__)
 
 _CYCLES_SHOWN_LIMIT = 5_000_000
+REVALUE_EVERY_BLOCKS = 8
+"""Prices order candidates and value profits in other tokens; of 10,000 pools they take milliseconds."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class ChainState:
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
         self.touched: set[int] = set(range(market.arrays.n_pools))
         self._moved: set[int] = set()
+        self._valued_at = self.head_number
         self.unadmitted: frozenset[PoolId] = frozenset()
         self.prices.refresh()
         budget = config.search_memory_mb << 20
@@ -192,6 +195,7 @@ class ChainState:
             self.shadow.rollback(event.to_number)
         while self.recent and self.recent[-1].number > event.to_number:
             self.recent.pop()
+        self._valued_at = min(self._valued_at, event.to_number)
         self.touched.update(touched.tolist())
 
     def take_touched(self) -> list[int]:
@@ -203,8 +207,16 @@ class ChainState:
         """Look at these again with the next block."""
         self.touched.update(pool_ids)
 
+    def revalue_if_due(self) -> bool:
+        """``revalue`` every few blocks, counted, so that a replay does it at the same ones; whether it was done."""
+        if self.head_number < self._valued_at + REVALUE_EVERY_BLOCKS:
+            return False
+        self.revalue()
+        return True
+
     def revalue(self) -> None:
         """Take new prices into the ordering of candidates."""
+        self._valued_at = self.head_number
         self.prices.refresh()
         values: dict[int, float] = {}
         for token in self.config.start_tokens:

@@ -54,6 +54,7 @@ class ChainStatus:
     blocks: int = 0
     blocks_decided: int = 0
     superseded: int = 0
+    priced: bool = False
     opportunities: int = 0
     open_attempts: int = 0
     net_wei: int = 0

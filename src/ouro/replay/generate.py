@@ -93,6 +93,7 @@ class Flow:
         depth = np.sqrt(np.array([spec.depth_wei for spec in specs]))
         self._weights: npt.NDArray[np.float64] = depth / depth.sum()
         self._standing: list[int] = []
+        self._provided: dict[int, list[tuple[int, int, int]]] = {}
         self._base_fee = int(scale.base_fee_gwei * GWEI)
 
     def origin(self) -> Origin:
@@ -267,22 +268,20 @@ class Flow:
         return self._led(pool, topics, _words(*amounts, *after), context)
 
     def _provide(self, pool: int, context: BlockContext) -> tuple[Address, tuple[str, ...], str]:
-        """A position of a twentieth of the liquidity appears around the price, or one like it leaves."""
+        """A position of a twentieth of the liquidity appears around the price, or one that came so leaves."""
         state, rng = self.states[pool], self._rng
+        provided = self._provided.setdefault(pool, [])
+        if provided and rng.random() < 0.5:
+            lower, upper, amount = provided.pop(0)
+            topics = (BURN_TOPIC, _topic(_TRADER), _topic_int(lower), _topic_int(upper))
+            return self._led(pool, topics, _words(amount, 10**12, 10**12), context)
         spacing = state.tick_spacing
         half = spacing * int(rng.integers(4, 60))
         lower = (state.tick - half) // spacing * spacing
-        upper = lower + 2 * half
-        amount = max(1, state.liquidity // 20)
-        held = state.ticks.get(lower, (0, 0))[0], state.ticks.get(upper, (0, 0))[0]
-        topics = (_topic(_TRADER), _topic_int(lower), _topic_int(upper))
-        if min(held) > amount and rng.random() < 0.5:
-            try:
-                return self._led(pool, (BURN_TOPIC, *topics), _words(amount, 10**12, 10**12), context)
-            except ValueError:
-                pass
-        data = _words(int(_ROUTER, 16), amount, 10**15, 10**15)
-        return self._led(pool, (MINT_TOPIC, *topics), data, context)
+        upper, amount = lower + 2 * half, max(1, state.liquidity // 20)
+        provided.append((lower, upper, amount))
+        topics = (MINT_TOPIC, _topic(_TRADER), _topic_int(lower), _topic_int(upper))
+        return self._led(pool, topics, _words(int(_ROUTER, 16), amount, 10**15, 10**15), context)
 
     def _led(
         self, pool: int, topics: tuple[str, ...], data: str, context: BlockContext

@@ -28,6 +28,7 @@ _NEW_TOKEN_SHARE = 0.85
 _RESERVE_RANGE = (1e5, 2.0**110)
 _DEEPEST_WEI = 1e6 * COIN_WEI
 """No pair was deeper: beyond it somebody invented a token and a price."""
+_DUST_WEI = 0.05 * COIN_WEI
 _VALUE_ROUNDS = 6
 
 
@@ -80,6 +81,7 @@ def topology(n_pools: int, seed: int, data: Path | None = None) -> Topology:
     path = data / SNAPSHOT if data is not None else None
     if path is not None and path.is_file():
         pairs, values = _recorded(path)
+        pairs, values = _filled_up(pairs, values)
         source, hub = path.name, HUB
     else:
         pairs, values, hub = _seeded(n_pairs, seed)
@@ -114,6 +116,24 @@ def _usable(pairs: list[_Pair], values: dict[Address, float]) -> list[_Pair]:
         and all(low <= pair.depth_wei / values[token] <= high for token in pair.tokens)
     ]
     return sorted(kept, key=lambda pair: (-pair.depth_wei, pair.address))
+
+
+def _filled_up(pairs: list[_Pair], values: dict[Address, float]) -> tuple[list[_Pair], dict[Address, float]]:
+    """Six pairs in ten were left with dust: they keep their place in the graph and get a little depth each, and a
+    token that is in no better pair a price at which its reserve is a number."""
+    deep = {token for pair in pairs if pair.depth_wei >= _DUST_WEI for token in pair.tokens}
+    kept, priced = [], dict(values)
+    for pair in pairs:
+        if pair.depth_wei >= _DUST_WEI:
+            kept.append(pair)
+            continue
+        depth = _DUST_WEI * (1.0 + int(pair.address[-4:], 16) / 0x1000)
+        for token in pair.tokens:
+            if token not in deep:
+                deep.add(token)
+                priced[token] = depth / COIN_WEI
+        kept.append(_Pair(pair.address, pair.tokens, depth))
+    return kept, priced
 
 
 def _recorded(path: Path) -> tuple[list[_Pair], dict[Address, float]]:
