@@ -1,7 +1,7 @@
 """Everything one chain's engine knows, moved block by block: market, shadow EVM, search, prices, freshness."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class RecentBlock:
 
     number: int
     hash: Hash
-    touched: dict[PoolId, int] = field(default_factory=dict)
+    touched: Mapping[PoolId, int] = field(default_factory=dict)
 
 
 class ChainState:
@@ -128,19 +128,15 @@ class ChainState:
         result = self.market.apply(update)
         if self.shadow is not None:
             self.shadow.apply(update.number, result.deltas)
-        block = RecentBlock(update.number, update.hash)
-        for entry in update.logs:
-            if entry.address == self.config.executor:
-                # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
-                self.executor_stirred = True
-                continue
-            pool = self.market.pool_of(entry)
-            if pool in self.market.pool_index:
-                block.touched.setdefault(pool, entry.tx_index)
-        self.recent.append(block)
-        self.touched.update(result.touched.tolist())
+        executor = self.config.executor
+        if any(entry.address == executor for entry in update.logs):
+            # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
+            self.executor_stirred = True
+        self.recent.append(RecentBlock(update.number, update.hash, result.movers))
+        touched = result.touched.tolist()
+        self.touched.update(touched)
         if self.shadow is not None:
-            self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in DRIFTING)
+            self._moved.update(k for k in touched if self._state_at(k).family in DRIFTING)
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 
@@ -233,7 +229,7 @@ class ChainState:
         self.finder.rebuild(self.market.arrays)
         self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
 
-    def touched_in(self, number: int) -> dict[PoolId, int] | None:
+    def touched_in(self, number: int) -> Mapping[PoolId, int] | None:
         """Pools moved in block ``number`` and by which transaction index first; None if it is forgotten."""
         block = self._block(number)
         return None if block is None else block.touched
