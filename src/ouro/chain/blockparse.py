@@ -1,8 +1,8 @@
 """A block's logs at once, for the answer that nodes give nearly always: whole, in order, nothing odd in it.
 
 Anything else (and every mistake) is None here and looked at field by field by ``logs.check_logs``, which says what
-is wrong. What is the same for all logs of a block is compared as text, what repeats is checked once, and the data of
-all is checked as one string.
+is wrong. What is the same for all logs of a block is compared as text, what repeats is checked once, and the data
+of all is checked as one string.
 """
 
 from typing import Any

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ouro.engine.chain_state import ChainState
 from ouro.execution.encode import EncodeError
 from ouro.execution.planner import PlanContext, plan_id_of, plan_of
+from ouro.strategies.queue import least_value
 from ouro.types import Address, BlockUpdate, Opportunity, Plan, Refused
 
 
@@ -27,9 +28,9 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
     Pools in ``locked`` are under way in an earlier attempt and are left alone.
     """
     context = state.market.context
-    candidates = state.finder.evaluate_within_budget(state.take_touched())
-    found_ns = time.monotonic_ns()
     gas_price = context.base_fee_wei + state.config.bid.min_priority_fee_wei
+    candidates = state.finder.evaluate_within_budget(state.take_touched(), least_value(gas_price))
+    found_ns = time.monotonic_ns()
     selection = state.strategy.opportunities(
         candidates, context, update.number, update.hash, gas_price_wei=gas_price, locked=locked
     )

@@ -8,6 +8,7 @@ unit.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,14 @@ class EvmDatabase:
         self._evm.insert_account_storage(address, slot, value)
         self._evm.revert(checkpoint)
         self.words[address, slot] = value
+
+    def write_all(self, changes: Mapping[tuple[Address, int], int]) -> None:
+        """Put many words, between one snapshot and its revert."""
+        checkpoint, insert = self._evm.snapshot(), self._evm.insert_account_storage
+        for (address, slot), value in changes.items():
+            insert(address, slot, value)
+        self._evm.revert(checkpoint)
+        self.words.update(changes)
 
     def call(
         self, caller: Address, to: Address, calldata: bytes, context: BlockContext | None, gas: int

@@ -40,6 +40,8 @@ _FIRST_NUMBER, _FIRST_TIMESTAMP = 20_000_000, 1_700_000_000
 _GAS_LIMIT = 30_000_000
 _LOGS_PER_TRANSACTION = 3
 _JITTER_S = 0.15
+_PROVIDERS = 0.03
+"""Of the logs of a V3 pool: somebody adds or takes back liquidity."""
 _TRADER, _ROUTER = "0x" + "7a" * 20, "0x" + "70" * 20
 
 
@@ -206,7 +208,7 @@ class Flow:
                 drafts.append(self._shove(pool, context, strong=True))
             elif last:
                 drafts.append(self._bring_back(pool, context))
-            elif isinstance(self.states[pool], UniswapV3State) and rng.random() < 0.08:
+            elif isinstance(self.states[pool], UniswapV3State) and rng.random() < _PROVIDERS:
                 drafts.append(self._provide(pool, context))
             else:
                 drafts.append(self._shove(pool, context, strong=False))
