@@ -34,6 +34,10 @@ class Upkeep:
         self.codes = CodeWatch(state, node, data_dir, self.tokens)
         self._blocks = 0
 
+    def start(self) -> None:
+        """Before the first block."""
+        self.tokens.tend()
+
     def born(self, pools: tuple[NewPool, ...]) -> None:
         """Pools that a factory announced; they join with the next ``tend``."""
         self._waiting += pools

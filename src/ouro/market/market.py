@@ -18,6 +18,7 @@ from ouro.hashing import topic
 from ouro.market.arrays import MarketArrays
 from ouro.market.creation import creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
+from ouro.market.fold import by_pool
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
 from ouro.market.tokens import TokenInfo
 from ouro.market.venues import NATIVE, pool_of
@@ -273,8 +274,7 @@ class Market:
         self._check(update)
         context = self._context_after(update)
         draft = Draft()
-        for log in update.logs:
-            self._draft(draft, log, update.timestamp)
+        movers = self._draft_block(draft, update)
         record = Record(update)
         self._commit_states(draft, record)
         self._advance(record, context)
@@ -291,6 +291,7 @@ class Market:
             quarantined=tuple((self.addresses[pool_id], why) for pool_id, why in draft.faults.items()),
             new_pools=tuple(draft.new_pools),
             drifted=_pool_ids(drifted),
+            movers=movers,
         )
 
     def rollback(self, to_number: int, to_hash: Hash) -> npt.NDArray[np.int32]:
@@ -378,6 +379,47 @@ class Market:
                 what = "twice" if log.log_index == last else "out of order"
                 raise MarketError(f"{name} carries log {log.log_index} {what}", Remedy.FIX_FEED)
             last = log.log_index
+
+    def _draft_block(self, draft: Draft, update: BlockUpdate) -> dict[PoolId, int]:
+        """Every log of the block into ``draft``; returns the known pools with the transaction that came first.
+
+        Pools don't depend on one another, so the logs are taken pool by pool, unless one changes contracts.
+        """
+        found = by_pool(update.logs, self.pool_index, self._managers)
+        if any(log.topics and log.topics[0] in UPGRADE_TOPICS for log in update.logs):
+            for log in update.logs:
+                self._draft(draft, log, update.timestamp)
+            return found.movers
+        for log in found.unknown:
+            self._draft_unknown(draft, log)
+        for pool_id, own in found.groups.items():
+            self._draft_pool(draft, pool_id, own, update.timestamp)
+        return found.movers
+
+    def _draft_pool(self, draft: Draft, pool_id: int, logs: list[Log], timestamp: int) -> None:
+        """The logs of one pool, folded where its family allows it and nothing about them is odd."""
+        pool, family = self.addresses[pool_id], self._pool_family[pool_id]
+        if pool in self.quarantine:
+            self.counters["quarantined_logs"] += len(logs)
+            return
+        if family.folds:
+            wanted = self._topics[family.name]
+            own = [log for log in logs if log.topics and log.topics[0] in wanted]
+            if not own:
+                return
+            try:
+                folded = family.fold(self.states[pool], own, timestamp)
+            except Exception:  # one by one it is found out which, and why
+                folded = None
+            if folded is not None:
+                draft.states[pool_id], led = folded
+                draft.deltas += [PoolDelta(family, *step) for step in led]
+                return
+        for log in logs:
+            if pool_id in draft.faults:
+                self.counters["quarantined_logs"] += 1
+            else:
+                self._draft_log(draft, pool_id, log, timestamp)
 
     def _draft(self, draft: Draft, log: Log, timestamp: int) -> None:
         if log.topics and log.topics[0] in UPGRADE_TOPICS:
