@@ -65,11 +65,13 @@ class EvmDatabase:
         self.words[address, slot] = value
 
     def write_all(self, changes: Mapping[tuple[Address, int], int]) -> None:
-        """Put many words, between one snapshot and its revert."""
-        checkpoint, insert = self._evm.snapshot(), self._evm.insert_account_storage
+        """Put many words."""
+        snapshot, insert, revert = self._evm.snapshot, self._evm.insert_account_storage, self._evm.revert
         for (address, slot), value in changes.items():
+            # one snapshot each: of several words of an account between two, only the first would stay
+            checkpoint = snapshot()
             insert(address, slot, value)
-        self._evm.revert(checkpoint)
+            revert(checkpoint)
         self.words.update(changes)
 
     def call(

@@ -36,6 +36,26 @@ class Played:
     market: Mapping[str, int] = field(default_factory=dict)
 
 
+def config_for(
+    recording: Recording,
+    data_dir: Path,
+    mode: Mode = Mode.PAPER,
+    risk: RiskConfig = LIMITS,
+    chain: ChainConfig | None = None,
+) -> OuroConfig:
+    """The configuration of a replay, with everything that it may write in ``data_dir``."""
+    return OuroConfig(
+        mode=mode,
+        data_dir=data_dir,
+        ledger=LedgerConfig(url=f"sqlite:///{data_dir / 'replay.db'}"),
+        signer=SignerConfig(
+            socket=data_dir / "signer.sock", halt_file=data_dir / "halt", max_transactions_per_minute=10**6
+        ),
+        risk=risk.model_copy(update={"kill_file": data_dir / "kill"}),
+        chains={recording.origin.chain: chain or recording.origin.config},
+    )
+
+
 async def play(
     recording: Recording,
     data_dir: Path,
@@ -60,14 +80,7 @@ async def play(
     origin = recording.origin
     chosen = config or origin.config
     clock = ReplayClock(origin.head.timestamp)
-    whole = OuroConfig(
-        mode=mode,
-        data_dir=data_dir,
-        ledger=LedgerConfig(url=f"sqlite:///{data_dir / 'replay.db'}"),
-        signer=SignerConfig(socket=data_dir / "signer.sock", halt_file=data_dir / "halt"),
-        risk=risk.model_copy(update={"kill_file": data_dir / "kill"}),
-        chains={origin.chain: chosen},
-    )
+    whole = config_for(recording, data_dir, mode, risk, chosen)
     books = ledger or CountingLedger()
     gate = RiskGate(whole.risk, mode, [origin.chain], clock_ms=clock.wall_ms)
     shared = Shared(whole, books, signer or SignerClient(whole.signer.socket), gate)

@@ -108,10 +108,13 @@ def _concentrated(pairs: list[_Pair], count: int) -> list[PoolSpec]:
 def _usable(pairs: list[_Pair], values: dict[Address, float]) -> list[_Pair]:
     """Those whose reserves at the tokens' values fit a pair, deepest first."""
     low, high = _RESERVE_RANGE
+    # shares of a pair are traded in other pairs: here a contract is a pool or a token
+    addresses = {pair.address for pair in pairs}
     kept = [
         pair
         for pair in pairs
-        if pair.depth_wei <= _DEEPEST_WEI
+        if addresses.isdisjoint(pair.tokens)
+        and pair.depth_wei <= _DEEPEST_WEI
         and all(values.get(token, 0.0) > 0.0 for token in pair.tokens)
         and all(low <= pair.depth_wei / values[token] <= high for token in pair.tokens)
     ]
