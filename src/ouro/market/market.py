@@ -18,7 +18,7 @@ from ouro.hashing import topic
 from ouro.market.arrays import MarketArrays
 from ouro.market.creation import creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
-from ouro.market.fold import FOLDS, by_pool
+from ouro.market.fold import by_pool
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
 from ouro.market.tokens import TokenInfo
 from ouro.market.venues import NATIVE, pool_of
@@ -402,19 +402,18 @@ class Market:
         if pool in self.quarantine:
             self.counters["quarantined_logs"] += len(logs)
             return
-        fold = FOLDS.get(family.name)
-        if fold is not None:
+        if family.folds:
             wanted = self._topics[family.name]
             own = [log for log in logs if log.topics and log.topics[0] in wanted]
             if not own:
                 return
             try:
-                folded = fold(family, self.states[pool], own, timestamp)
+                folded = family.fold(self.states[pool], own, timestamp)
             except Exception:  # one by one it is found out which, and why
                 folded = None
             if folded is not None:
-                draft.states[pool_id] = folded[0]
-                draft.deltas += folded[1]
+                draft.states[pool_id], led = folded
+                draft.deltas += [PoolDelta(family, *step) for step in led]
                 return
         for log in logs:
             if pool_id in draft.faults:

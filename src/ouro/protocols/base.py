@@ -7,7 +7,7 @@ integers, bit for bit what the deployed contract computes.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "DecodeError",
     "ExactHeader",
     "Family",
+    "Folded",
     "Garbage",
     "Limits",
     "PoolState",
@@ -93,6 +94,9 @@ class ExactHeader(NamedTuple):
     limbs: bytes
     keeps: object = None
 
+
+Folded: TypeAlias = tuple[Any, list[tuple[Any, Any]]]
+"""The state after some logs, and what led to it: each delta with the state before it."""
 
 Segments = npt.NDArray[np.float64]
 """Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
@@ -212,6 +216,14 @@ class Family(Protocol):
     def apply(self, state: Any, delta: Any) -> Any:
         """The state after ``delta``. Raises ``DecodeError`` where the delta contradicts the state."""
         ...
+
+    folds: ClassVar[bool] = False
+    """Whether ``fold`` may be asked."""
+
+    def fold(self, state: Any, logs: Sequence[Log], timestamp: int) -> "Folded | None":
+        """Several logs of the pool in one block, all of ``topics``, at once: what is left is exactly what one after
+        the other gives. None where they have to be looked at one by one."""
+        return None
 
     # ----------------------------------------------------------------------------------------------------- quoting
 

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ouro.hashing import topic
-from ouro.protocols import v3_events, v3_reading, v3_storage
+from ouro.protocols import v3_events, v3_fold, v3_reading, v3_storage
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Folded,
     Limits,
     Quote,
     QuoteError,
@@ -68,6 +69,7 @@ class UniswapV3(Concentrated):
     proof: ClassVar[Proof] = Proof(100_000)
     creations: ClassVar[Mapping[str, CreationReader]] = {POOL_CREATED: announced}
     getters: ClassVar[v3_reading.Getters] = v3_reading.Getters()
+    folds: ClassVar[bool] = True
     least_gas: ClassVar[int] = BASE_GAS
     kind: ClassVar[type[UniswapV3State]] = UniswapV3State
     readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
@@ -94,6 +96,10 @@ class UniswapV3(Concentrated):
     def apply(self, state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
         """The state after ``delta``."""
         return v3_events.apply(state, delta)
+
+    def fold(self, state: UniswapV3State, logs: Sequence[Log], timestamp: int) -> Folded | None:
+        """Runs of swaps at once."""
+        return v3_fold.fold(state, logs, timestamp, self.readers)
 
     def quote_in(self, state: UniswapV3State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """Exact input. Input that buys nothing is accepted, as the contract does."""

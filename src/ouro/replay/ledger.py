@@ -31,9 +31,9 @@ class CountingLedger(Ledger):
         self.counters["attempts"] += 1
         return _DONE
 
-    def mark_sent(self, attempt_id: str, *, sent_us: int | None = None) -> None:
+    def mark_sent(self, attempt_id: str, sent_at_ms: int | None = None, *, sent_us: int | None = None) -> None:
         """Count it."""
-        del attempt_id, sent_us
+        del attempt_id, sent_at_ms, sent_us
         self.counters["sent"] += 1
 
     def record_outcome(self, outcome: Outcome, entries: Sequence[BalanceEntry]) -> None:
