@@ -451,6 +451,26 @@ def test_a_name_that_no_exchange_has(world: VenueWorld) -> None:
             decode_program(wrong)
 
 
+def test_a_name_that_no_exchange_has_reaches_nobody(world: VenueWorld) -> None:
+    """Also where the pool would take any call."""
+    lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", world.tokens["T1"]))
+    op = Op(Kind.EXCHANGE, lazy, amount_wei=1, token=world.tokens["T1"], dialect=Dialect.INT128, coins=(0, 1))
+    data = program(world, (op,))
+    world.backend.send(world.executor, data, world.operator)
+    wrong = data[:-2] + bytes([8]) + data[-1:]
+    assert reason_of(world, wrong) == ("bug", "BadProgram")
+
+
+def test_an_approval_that_the_token_does_not_tell_is_taken_back(world: VenueWorld) -> None:
+    token, _ = bad_token(world, 11)
+    lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", token))
+    op = Op(Kind.EXCHANGE, lazy, amount_wei=1000, token=token, dialect=Dialect.INT128, coins=(0, 1))
+    data = encode_program(Program(100, 0, world.tokens["W"], (op,), tokens=(token,)))
+    world.backend.send(world.executor, data, world.operator)
+    world.do(token, "configure(uint8,address,bytes)", 0, world.executor, b"")
+    assert world.read(token, "allowance(address,address)", ["uint256"], world.executor, lazy) == (0,)
+
+
 def test_books_that_are_not_open(world: VenueWorld) -> None:
     w, t1, pool = world.tokens["W"], world.tokens["T1"], world.pools["W", "T1", "books"].address
     hold(world)
