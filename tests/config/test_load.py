@@ -175,3 +175,23 @@ def test_redaction() -> None:
     assert redact_url("sqlite:////tmp/a b/ledger.db") == "sqlite:////tmp/a b/ledger.db"
     assert redact_url("postgresql+psycopg://ouro:pw@db/books") == "postgresql+psycopg://db/…"
     assert redact_text("can't reach wss://h/KEY, giving up") == "can't reach wss://h/…, giving up"
+
+
+def test_a_chains_limits_are_the_common_ones_but_for_what_it_sets(tmp_path: Path) -> None:
+    common = "[risk]\nmax_daily_loss_wei = 500\nmax_open_attempts = 4\n"
+    config = load_config(write(tmp_path, GOOD + common + "[chains.ethereum.risk]\nmax_open_attempts = 2\n"), {})
+    assert config.limits_of("ethereum") == config.risk.model_copy(update={"max_open_attempts": 2})
+    assert config.limits_of("ethereum").max_daily_loss_wei == 500
+    assert config.risk.max_open_attempts == 4
+    assert load_config(write(tmp_path / "again", config_to_toml(config)), {}) == config
+
+
+def test_a_chains_kill_file_is_taken_from_the_files_folder(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + '[chains.ethereum.risk]\nkill_file = "kill-ethereum"\n'), {})
+    assert config.limits_of("ethereum").kill_file == tmp_path / "kill-ethereum"
+    assert config.risk.kill_file == tmp_path / "kill"
+
+
+def test_a_bid_whose_minimum_breaks_its_maximum_is_refused(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, GOOD + "[chains.ethereum.bid]\nmax_priority_fee_wei = 5\n")
+    assert "chains.ethereum.bid: min_priority_fee_wei (1000000000) is above max_priority_fee_wei (5)" in line

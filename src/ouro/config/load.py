@@ -196,6 +196,9 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             value = section.get(path[-1], default)
             if isinstance(value, str):
                 section[path[-1]] = str(folder / Path(value).expanduser())
+    for own in _own_limits(result):
+        if isinstance(own.get("kill_file"), str):
+            own["kill_file"] = str(folder / Path(own["kill_file"]).expanduser())
     ledger = result.setdefault("ledger", {})
     if isinstance(ledger, dict) and isinstance(ledger.get("url", ""), str):
         ledger["url"] = _absolute_url(ledger.get("url", "sqlite:///ledger.db"), folder)
@@ -207,6 +210,13 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             for endpoint in endpoints
         ]
     return result
+
+
+def _own_limits(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    chains = values.get("chains")
+    for chain in chains.values() if isinstance(chains, dict) else ():
+        if isinstance(chain, dict) and isinstance(chain.get("risk"), dict):
+            yield chain["risk"]
 
 
 def _absolute_url(url: str, folder: Path) -> str:

@@ -94,6 +94,15 @@ class BidConfig(_Section):
     min_priority_fee_wei: NonNegativeInt = 1_000_000_000
     max_priority_fee_wei: PositiveInt = 500_000_000_000
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_priority_fee_wei > self.max_priority_fee_wei:
+            raise ValueError(
+                f"min_priority_fee_wei ({self.min_priority_fee_wei}) is above max_priority_fee_wei "
+                f"({self.max_priority_fee_wei}); a bid would break the maximum"
+            )
+        return self
+
 
 class RiskConfig(_Section):
     """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own.
@@ -109,6 +118,11 @@ class RiskConfig(_Section):
     max_reverts_per_hour: PositiveInt = 3
     max_wasted_gas_per_hour_wei: PositiveInt = 3 * 10**17
     kill_file: Path = Path("kill")
+    """While it exists nothing is approved. A chain's own stops that chain; the common one stops them all."""
+
+    def with_own(self, own: "RiskConfig") -> "RiskConfig":
+        """These limits, but for what ``own`` sets itself: a limit that a chain leaves out is not loosened."""
+        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
 
 class ChainConfig(_Section):
@@ -141,6 +155,7 @@ class ChainConfig(_Section):
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
     risk: RiskConfig | None = None
+    """Limits of its own. What is left out here is taken from the common ``[risk]``."""
     log_range_blocks: PositiveInt = 2_000
     probe_tokens: Literal["off", "refuse", "admit"] = "off"
     """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
@@ -197,6 +212,19 @@ class OuroConfig(_Section):
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _chains_inherit_limits(self) -> Self:
+        chains = {
+            name: chain.model_copy(update={"risk": self.risk.with_own(chain.risk)}) if chain.risk else chain
+            for name, chain in self.chains.items()
+        }
+        object.__setattr__(self, "chains", chains)
+        return self
+
+    def limits_of(self, chain: str) -> RiskConfig:
+        """The limits that hold on ``chain``: its own over the common ones."""
+        return self.chains[chain].risk or self.risk
 
     @model_validator(mode="after")
     def _live_is_complete(self) -> Self:

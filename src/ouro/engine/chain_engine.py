@@ -195,7 +195,7 @@ class ChainEngine:
             submitter,
             state.head_number,
             self.config.reorg_ring_depth,
-            may_send=not self._shared.config.risk.kill_file.exists(),
+            may_send=not self._shared.risk.kill_file_problem(self.name),
         )
         for attempt in tracker.open_attempts:
             self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
