@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.hashing import has_wrong_checksum
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
 
@@ -16,6 +17,8 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 def _check_address(value: str) -> str:
     if not _ADDRESS.fullmatch(value):
         raise ValueError(f"{value!r} is not an address: 0x and 40 hex digits are expected")
+    if has_wrong_checksum(value):
+        raise ValueError(f"{value} has a wrong checksum (EIP-55): a digit may be mistyped; copy it anew")
     return value.lower()
 
 
@@ -129,7 +132,8 @@ class ChainConfig(_Section):
     """One chain: where it is, what is ours on it, and what is watched."""
 
     chain_id: PositiveInt
-    profile: str
+    profile: str = ""
+    """A note of what the chain is like, for people; nothing depends on it."""
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
