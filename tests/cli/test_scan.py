@@ -72,3 +72,12 @@ def test_a_missing_file_is_a_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["scan", str(tmp_path / "none.csv")])
     assert result.exit_code == 2
     assert "none.csv" in result.stderr
+
+
+def test_a_file_without_a_usable_row_names_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(f"{HEADER}\n1,v2,junk,a,b,,1,1\n")
+    result = CliRunner().invoke(app, ["scan", str(path)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "line 2: junk: pool is no address" in result.stderr
+    assert "no row can be used" in result.stderr

@@ -175,3 +175,53 @@ def test_redaction() -> None:
     assert redact_url("sqlite:////tmp/a b/ledger.db") == "sqlite:////tmp/a b/ledger.db"
     assert redact_url("postgresql+psycopg://ouro:pw@db/books") == "postgresql+psycopg://db/…"
     assert redact_text("can't reach wss://h/KEY, giving up") == "can't reach wss://h/…, giving up"
+
+
+def test_a_chains_limits_are_the_common_ones_but_for_what_it_sets(tmp_path: Path) -> None:
+    common = "[risk]\nmax_daily_loss_wei = 500\nmax_open_attempts = 4\n"
+    config = load_config(write(tmp_path, GOOD + common + "[chains.ethereum.risk]\nmax_open_attempts = 2\n"), {})
+    assert config.limits_of("ethereum") == config.risk.model_copy(update={"max_open_attempts": 2})
+    assert config.limits_of("ethereum").max_daily_loss_wei == 500
+    assert config.risk.max_open_attempts == 4
+    assert load_config(write(tmp_path / "again", config_to_toml(config)), {}) == config
+
+
+def test_a_chains_kill_file_is_taken_from_the_files_folder(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + '[chains.ethereum.risk]\nkill_file = "kill-ethereum"\n'), {})
+    assert config.limits_of("ethereum").kill_file == tmp_path / "kill-ethereum"
+    assert config.risk.kill_file == tmp_path / "kill"
+
+
+def test_a_bid_whose_minimum_breaks_its_maximum_is_refused(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, GOOD + "[chains.ethereum.bid]\nmax_priority_fee_wei = 5\n")
+    assert "chains.ethereum.bid: min_priority_fee_wei (1000000000) is above max_priority_fee_wei (5)" in line
+
+
+def test_a_mistyped_address_is_refused_by_its_checksum(tmp_path: Path) -> None:
+    good = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+    for fine in (good, good.lower(), "0x" + good[2:].upper()):
+        config = load_config(write(tmp_path, GOOD.replace(C, fine)), {})
+        assert config.chains["ethereum"].dexes[0].factory == good.lower()
+    for key in ("owner", "executor"):
+        text = GOOD.replace("[[chains", f'{key} = "{good[:-1]}c"\n[[chains')
+        (line,) = problems(tmp_path, text)
+        assert f"chains.ethereum.{key}: {good[:-1]}c has a wrong checksum" in line
+
+
+def test_the_profile_is_a_note_that_may_be_left_out(tmp_path: Path) -> None:
+    assert (
+        load_config(write(tmp_path, GOOD.replace('profile = "ethereum"', "")), {}).chains["ethereum"].profile == ""
+    )
+
+
+def test_a_mistyped_variable_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, GOOD, {"OURO_MOED": "live"})
+    assert line.startswith("environment variable OURO_MOED: moed: is not a known key; did you mean OURO_MODE?")
+    (line,) = problems(tmp_path, GOOD, {"OURO_CHAINS__ETHERUM__CHAIN_ID": "5"})
+    assert line.startswith("environment variable OURO_CHAINS__ETHERUM__CHAIN_ID: chains.etherum.chain_id: ")
+    assert "did you mean 'ethereum'?" in line
+    lines = problems(tmp_path, GOOD, {"OURO_CHAINS__BSC__CHAIN_ID": "56"})
+    assert lines
+    assert all(line.startswith("environment variable OURO_CHAINS__BSC__CHAIN_ID: chains.bsc.") for line in lines)
+    others = {"OURO_DATA": "/data", "OURO_ANVIL": "/anvil", "OURO_KEYSTORE_PASSWORD": "x", "OURO_BUILD": "7"}
+    assert load_config(write(tmp_path, GOOD), others).mode is Mode.OBSERVE

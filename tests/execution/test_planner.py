@@ -43,8 +43,10 @@ def test_the_tip_is_the_share_of_the_value_within_its_bounds(value_wei: int, gas
 def test_the_tip_never_offers_more_than_its_share_above_the_minimum(
     value_wei: int, gas: int, share_ppm: int, least: int, most: int
 ) -> None:
+    least, most = min(least, most), max(least, most)
     bid = BidConfig(share_ppm=share_ppm, min_priority_fee_wei=least, max_priority_fee_wei=most)
     tip = priority_fee_wei(bid, value_wei, gas)
+    assert least <= tip <= most
     assert tip == least or (least < tip <= most and tip * gas * 10**6 <= value_wei * share_ppm)
 
 

@@ -108,6 +108,19 @@ def test_a_kill_file_that_cannot_be_looked_for_counts_as_present(tmp_path: Path)
     assert reason(gate.check(make_plan(), HEAD)) == "kill_file"
 
 
+def test_a_chains_kill_file_stops_that_chain_and_the_common_one_stops_all(tmp_path: Path) -> None:
+    common = RiskConfig(kill_file=tmp_path / "kill")
+    own = common.model_copy(update={"kill_file": tmp_path / "kill-fantom"})
+    gate = RiskGate(common, Mode.LIVE, ["ethereum", "fantom"], Clock(), overrides={"fantom": own})
+    (tmp_path / "kill-fantom").touch()
+    assert reason(gate.check(make_plan("a", chain="fantom"), HEAD)) == "kill_file"
+    assert "kill-fantom is present" in gate.kill_file_problem("fantom")
+    assert isinstance(gate.check(make_plan("b"), HEAD), Approved)
+    (tmp_path / "kill-fantom").rename(tmp_path / "kill")
+    for chain in ("ethereum", "fantom"):
+        assert reason(gate.check(make_plan("c", chain=chain), HEAD)) == "kill_file"
+
+
 @pytest.mark.parametrize(
     ("condition", "code"),
     [

@@ -14,7 +14,7 @@ from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_math import sqrt_ratio_at_tick
 from ouro.protocols.v3_state import UniswapV3State
 from ouro.strategies.scan import FAMILIES, Scan, ScanCycle
-from ouro.strategies.snapshot import Snapshot, SnapshotError, read_snapshot
+from ouro.strategies.snapshot import Snapshot, SnapshotError, count_reasons, read_snapshot
 from ouro.types import BlockContext
 
 CONTEXT = BlockContext(0, 0, 0)
@@ -151,6 +151,42 @@ def test_bad_rows_are_named_and_never_fatal(tmp_path: Path) -> None:
     for line, part in ((11, "chain 56"), (15, "no liquidity"), (16, "tick 77"), (17, "tick_spacing"), (18, "v4")):
         assert part in reasons[line]
     assert "longer" in reasons[19]
+
+
+def test_the_chain_is_that_of_most_usable_rows(tmp_path: Path) -> None:
+    rows = ["11,x,v2,junk,a,b,,,,,,,", pair_row(9, 10, 11, 5, 5, chain=56)]
+    rows += [pair_row(number, 10, 11, 10**20, 10**20) for number in range(1, 6)]
+    snapshot = read_snapshot(write(tmp_path / "s.csv", rows))
+    assert (snapshot.chain_id, len(snapshot.states)) == (1, 5)
+    assert [bad.line for bad in snapshot.bad_rows] == [2, 3]
+    assert "of chain 56, while chain 1 is scanned" in snapshot.bad_rows[1].reason
+    assert read_snapshot(tmp_path / "s.csv", chain_id=56).states[0].address == address(9)
+
+
+def test_reasons_are_counted_by_kind(tmp_path: Path) -> None:
+    rows = [pair_row(number, 10, 11, text, 5) for number, text in enumerate(("NaN", "1e20", "it's", ""), 1)]
+    snapshot = read_snapshot(write(tmp_path / "s.csv", [*rows, pair_row(9, 10, 11, 5, 1 << 112)]))
+    outside = f"reserve1 is outside 0 to {(1 << 112) - 1}"
+    assert count_reasons(snapshot.bad_rows) == {"reserve0 is no integer": 4, outside: 1}
+
+
+def test_no_rows_say_so(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="no rows under the header"):
+        read_snapshot(write(tmp_path / "s.csv", []))
+    rows = [f"{pair_row(1, 10, 11, 5, 5)},2024-05-01", f"{pair_row(2, 10, 11, 5, 5)},2024-05-02"]
+    path = write(tmp_path / "s.csv", rows, HEADER + ",snapshot_date")
+    assert len(read_snapshot(path, date="2024-05-02").states) == 1
+    with pytest.raises(SnapshotError, match="no row has the date 2020; there are 2024-05-01, 2024-05-02"):
+        read_snapshot(path, date="2020")
+
+
+def test_a_garbled_archive_says_so(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress((HEADER + "\n" + pair_row(1, 10, 11, 5, 5) * 500).encode()))
+    packed[12:40] = b"\xff" * 28
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(SnapshotError, match="damaged"):
+        read_snapshot(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b,c\n1,2,3\n", b"\x1f\x8b\x08garbage", bytes(range(256)) * 10])

@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
         chains = ", ".join(f"{name} ({chain.chain_id})" for name, chain in config.chains.items())
         typer.echo(f"{path}: fine; mode {config.mode.value}; chains {chains}")
         for name, chain in config.chains.items():
+            limits = config.limits_of(name).model_dump(mode="json")
+            typer.echo(f"{name}: limits: {', '.join(f'{key} {value}' for key, value in limits.items())}")
             for line in proof_lines(chain, config.mode):
                 typer.echo(f"{name}: {line}")
 

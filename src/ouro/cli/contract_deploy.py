@@ -1,5 +1,6 @@
 """``ouro contract deploy``: shows what it would do, and does it on ``--send``."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,10 @@ KEY_ENV = "OURO_DEPLOYER_KEY"
 PASSWORD_ENV = "OURO_DEPLOYER_PASSWORD"  # noqa: S105 - the name of the variable, not a password
 
 _DIFFERENT = 1
+_LONGEST_SEARCH_S = 86_400
+_LONGEST_WAIT_S = 86_400
+_MOST_GWEI = 10**9
+"""A whole coin per unit of gas: what is above was meant in another unit."""
 
 
 def register_deploy(group: typer.Typer) -> None:
@@ -41,17 +46,19 @@ def register_deploy(group: typer.Typer) -> None:
         salt: Annotated[
             str | None, typer.Option(help="Salt of the address (12 bytes); by default the owner's.")
         ] = None,
-        mine: Annotated[float, typer.Option(min=0, help="Search so many seconds for leading zeros.")] = 0,
+        mine: Annotated[
+            float, typer.Option(min=0, max=_LONGEST_SEARCH_S, help="Search so many seconds for leading zeros.")
+        ] = 0,
         factory: Annotated[str | None, typer.Option(help="A factory of ours that is not the shared one.")] = None,
         own_factory: Annotated[bool, typer.Option(help="First deploy a factory from the next nonce.")] = False,
         data: Annotated[
             bool, typer.Option("--data", help="Show each transaction, to be signed elsewhere.")
         ] = False,
         max_gas_price: Annotated[
-            float | None, typer.Option(min=0, help="Gwei; by default signer.max_fee_per_gas_wei.")
+            str | None, typer.Option(help="Gwei, such as 12.5; by default signer.max_fee_per_gas_wei.")
         ] = None,
         timeout_s: Annotated[
-            float, typer.Option("--timeout", min=1, help="Seconds to wait per transaction.")
+            float, typer.Option("--timeout", min=1, max=_LONGEST_WAIT_S, help="Seconds to wait per transaction.")
         ] = 300,
         send: Annotated[bool, typer.Option("--send", help="Do it; without this nothing is sent.")] = False,
     ) -> None:
@@ -69,9 +76,11 @@ def register_deploy(group: typer.Typer) -> None:
         made_in = None if factory is None else read_address(factory, "--factory")
         wish = replace(wish, factory=made_in, own_factory=own_factory)
         if max_gas_price is not None:
-            wish = replace(wish, max_fee_per_gas_wei=round(max_gas_price * 1e9))
+            wish = replace(wish, max_fee_per_gas_wei=_wei_of_gwei(max_gas_price))
         if salt is not None:
             wish = replace(wish, number=_number(salt))
+        if not (math.isfinite(mine) and math.isfinite(timeout_s)):
+            raise InputError("--mine, --timeout: a finite number of seconds is expected")
         if mine:
             if own_factory:
                 raise InputError("--mine: needs a factory that exists; deploy with --own-factory first")
@@ -155,6 +164,24 @@ def _number(text: str) -> int:
     if not 0 <= number < 1 << 8 * NUMBER_BYTES:
         raise InputError(f"--salt: {text[:80]!r} is not a number of at most {NUMBER_BYTES} bytes, as 123 or 0x…")
     return number
+
+
+def _wei_of_gwei(text: str) -> int:
+    """Exact: the price limits what is paid. Raises ``InputError``."""
+    from decimal import Decimal, InvalidOperation
+
+    from ouro.execution.describe import InputError
+
+    try:
+        gwei = Decimal(text)
+    except InvalidOperation:
+        gwei = Decimal("NaN")
+    if not gwei.is_finite() or not 0 < gwei <= _MOST_GWEI or gwei * 10**9 % 1:
+        raise InputError(
+            f"--max-gas-price: {text[:60]!r} is not an amount of gwei above 0, up to {_MOST_GWEI:,}, with at most "
+            "nine decimals, such as 12.5"
+        )
+    return int(gwei * 10**9)
 
 
 def _mined(wish: "Wish", seconds: float) -> "Wish":

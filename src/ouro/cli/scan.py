@@ -72,6 +72,9 @@ def register(app: typer.Typer) -> None:
         try:
             budget = memory_mb << 20
             pools = read_snapshot(snapshot, fee_ppm=fee_ppm, chain_id=chain_id, date=date, budget_bytes=budget)
+            _say_left_out(pools, name_all)
+            if not pools.states:
+                raise ScanError(f"{snapshot}: no row can be used")
             search = Scan(
                 pools,
                 [_start_token(name, pools.chain_id) for name in start or ["native"]],
@@ -79,7 +82,7 @@ def register(app: typer.Typer) -> None:
                 min_profit_wei=min_profit,
                 budget_bytes=budget,
             )
-            _say_rows(pools, search, fee_ppm, name_all)
+            _say_used(pools, search, fee_ppm, name_all)
             with _ProgressBar() as bar:
                 found = search.run(bar.show)
                 flagged = (_write_json if as_json else _write_csv)(found, sys.stdout)
@@ -116,11 +119,13 @@ def _start_token(name: str, chain_id: int) -> str:
     return text
 
 
-def _say_rows(pools: "Snapshot", search: "Scan", fee_ppm: int, name_all: bool) -> None:
-    from ouro.strategies.snapshot import count_reasons
+def say(text: str) -> None:
+    """To stderr: stdout is for cycles."""
+    typer.echo(text, err=True)
 
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
+
+def _say_left_out(pools: "Snapshot", name_all: bool) -> None:
+    from ouro.strategies.snapshot import count_reasons
 
     say(f"chain {pools.chain_id}: {len(pools.states):,} pools usable, {len(pools.bad_rows):,} rows left out")
     for reason, count in count_reasons(pools.bad_rows).items():
@@ -130,6 +135,9 @@ def _say_rows(pools: "Snapshot", search: "Scan", fee_ppm: int, name_all: bool) -
         say(f"  line {row.line}: {row.pool}: {row.reason}")
     if len(pools.bad_rows) > limit:
         say(f"  … and {len(pools.bad_rows) - limit:,} more; --name-all names every one")
+
+
+def _say_used(pools: "Snapshot", search: "Scan", fee_ppm: int, name_all: bool) -> None:
     if pools.default_fees:
         say(f"{pools.default_fees:,} pools without fee_ppm: {fee_ppm} is taken")
     if pools.bucket_only:

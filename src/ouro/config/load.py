@@ -5,6 +5,7 @@ A variable names a field by its path, sections joined by two underscores, letter
 Lists and tables are JSON.
 """
 
+import difflib
 import json
 import os
 import tomllib
@@ -19,6 +20,12 @@ from ouro.config.model import OuroConfig
 from ouro.config.redact import redact_text
 
 PREFIX = "OURO_"
+_OTHER_VARIABLES = frozenset(
+    {"OURO_ANVIL", "OURO_CACHE", "OURO_DATA", "OURO_KEYSTORE_PASSWORD", "OURO_OPERATOR_KEYS", "OURO_DEPLOYER_KEY"}
+)
+"""Near a field's name or not, these mean something else."""
+_NEAR = 0.7
+"""Likeness of names from which on one is taken for the other mistyped."""
 _SQLITE = "sqlite:///"
 _SCHEMES = ("ws://", "wss://", "http://", "https://", "ipc://")
 # Beyond this a float no longer holds every integer, and a wei amount would silently lose its last digits.
@@ -97,14 +104,30 @@ def _apply_environment(
     origins: dict[tuple[str, ...], str] = {}
     problems: list[Problem] = []
     top = field_names_at(())
+    chains = values.get("chains")
+    named = list(chains) if isinstance(chains, dict) else []
     for variable in sorted(environ):
         if not variable.upper().startswith(PREFIX):
             continue
         path = _path_of(variable, values)
         # Other OURO_ variables exist (paths of tools, the keystore's password); only a nested name must be ours.
         if path[0] not in top and len(path) == 1:
+            near = [] if variable.upper() in _OTHER_VARIABLES else difflib.get_close_matches(path[0], top, 1, _NEAR)
+            if near:
+                origins[path] = variable
+                problems.append(
+                    Problem(path, "is not a known key", f"did you mean {PREFIX}{near[0].upper()}? else rename it")
+                )
             continue
         origins[path] = variable
+        if path[0] == "chains" and len(path) > 1 and path[1] not in named:
+            near = difflib.get_close_matches(path[1], named, 1, _NEAR)
+            if near:
+                wrong = f"the file has no chain {path[1]!r}"
+                problems.append(Problem(path, wrong, f"did you mean {near[0]!r}?"))
+                continue
+            # What it lacks is the variable's doing, not the file's.
+            origins.setdefault(path[:2], variable)
         raw = environ[variable]
         try:
             value = json.loads(raw) if raw.lstrip()[:1] in ("[", "{") else raw
@@ -196,6 +219,9 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             value = section.get(path[-1], default)
             if isinstance(value, str):
                 section[path[-1]] = str(folder / Path(value).expanduser())
+    for own in _own_limits(result):
+        if isinstance(own.get("kill_file"), str):
+            own["kill_file"] = str(folder / Path(own["kill_file"]).expanduser())
     ledger = result.setdefault("ledger", {})
     if isinstance(ledger, dict) and isinstance(ledger.get("url", ""), str):
         ledger["url"] = _absolute_url(ledger.get("url", "sqlite:///ledger.db"), folder)
@@ -207,6 +233,13 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             for endpoint in endpoints
         ]
     return result
+
+
+def _own_limits(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    chains = values.get("chains")
+    for chain in chains.values() if isinstance(chains, dict) else ():
+        if isinstance(chain, dict) and isinstance(chain.get("risk"), dict):
+            yield chain["risk"]
 
 
 def _absolute_url(url: str, folder: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.hashing import has_wrong_checksum
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
 
@@ -16,6 +17,8 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 def _check_address(value: str) -> str:
     if not _ADDRESS.fullmatch(value):
         raise ValueError(f"{value!r} is not an address: 0x and 40 hex digits are expected")
+    if has_wrong_checksum(value):
+        raise ValueError(f"{value} has a wrong checksum (EIP-55): a digit may be mistyped; copy it anew")
     return value.lower()
 
 
@@ -107,6 +110,15 @@ class BidConfig(_Section):
     min_priority_fee_wei: NonNegativeInt = 1_000_000_000
     max_priority_fee_wei: PositiveInt = 500_000_000_000
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_priority_fee_wei > self.max_priority_fee_wei:
+            raise ValueError(
+                f"min_priority_fee_wei ({self.min_priority_fee_wei}) is above max_priority_fee_wei "
+                f"({self.max_priority_fee_wei}); a bid would break the maximum"
+            )
+        return self
+
 
 class BribeConfig(_Section):
     """The share of a realised profit that the executor itself pays to whoever includes the transaction.
@@ -171,13 +183,19 @@ class RiskConfig(_Section):
     max_reverts_per_hour: PositiveInt = 3
     max_wasted_gas_per_hour_wei: PositiveInt = 3 * 10**17
     kill_file: Path = Path("kill")
+    """While it exists nothing is approved. A chain's own stops that chain; the common one stops them all."""
+
+    def with_own(self, own: "RiskConfig") -> "RiskConfig":
+        """These limits, but for what ``own`` sets itself: a limit that a chain leaves out is not loosened."""
+        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
 
 class ChainConfig(_Section):
     """One chain: where it is, what is ours on it, and what is watched."""
 
     chain_id: PositiveInt
-    profile: str
+    profile: str = ""
+    """A note of what the chain is like, for people; nothing depends on it."""
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     block_time_ms: PositiveInt
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
@@ -208,6 +226,7 @@ class ChainConfig(_Section):
     guards: GuardConfig = GuardConfig()
     loans: tuple[LoanConfig, ...] = ()
     risk: RiskConfig | None = None
+    """Limits of its own. What is left out here is taken from the common ``[risk]``."""
     log_range_blocks: PositiveInt = 2_000
     code_checks_per_block: NonNegativeInt = 32
     """Contracts whose code is compared with what it was after a block, in turn; with 0 only at the start."""
@@ -275,6 +294,19 @@ class OuroConfig(_Section):
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _chains_inherit_limits(self) -> Self:
+        chains = {
+            name: chain.model_copy(update={"risk": self.risk.with_own(chain.risk)}) if chain.risk else chain
+            for name, chain in self.chains.items()
+        }
+        object.__setattr__(self, "chains", chains)
+        return self
+
+    def limits_of(self, chain: str) -> RiskConfig:
+        """The limits that hold on ``chain``: its own over the common ones."""
+        return self.chains[chain].risk or self.risk
 
     @model_validator(mode="after")
     def _live_is_complete(self) -> Self:

@@ -12,7 +12,7 @@ from eth_abi.exceptions import DecodingError
 from ouro.execution.builds import builds
 from ouro.execution.contract import NATIVE, executor_artifact
 from ouro.execution.encode import decode_program
-from ouro.hashing import keccak, selector
+from ouro.hashing import has_wrong_checksum, keccak, selector
 from ouro.types import Address
 
 _DEPLOY = selector("deploy(bytes32,bytes)")
@@ -27,10 +27,9 @@ def read_address(text: str, what: str) -> Address:
     """A lower-case address. Raises ``InputError``, also where mixed case says that a digit is wrong (EIP-55)."""
     if not _ADDRESS.fullmatch(text):
         raise InputError(f"{what}: {text[:60]!r} is not an address: 0x and 40 hex digits are expected")
-    lower = text.lower()
-    if text[2:] not in (lower[2:], lower[2:].upper()) and text[2:] != _checksummed(lower[2:]):
+    if has_wrong_checksum(text):
         raise InputError(f"{what}: {text} has a wrong checksum; a digit may be mistyped")
-    return lower
+    return text.lower()
 
 
 def read_bytes(text: str, what: str) -> bytes:
@@ -217,9 +216,3 @@ def _shown(value: Any) -> str:
         parts = (f"{part.name}={_shown(getattr(value, part.name))}" for part in dataclasses.fields(value))
         return f"{type(value).__name__}({', '.join(parts)})"
     return str(value)
-
-
-def _checksummed(digits: str) -> str:
-    """EIP-55: a letter is a capital where the hash's digit at its place is above 7."""
-    mask = keccak(digits.encode()).hex()
-    return "".join(c.upper() if int(m, 16) > 7 else c for c, m in zip(digits, mask, strict=False))

@@ -1,7 +1,6 @@
 """The gate between deciding and sending: every plan passes here, or is refused with a reason."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
@@ -10,6 +9,7 @@ from ouro.config.model import RiskConfig
 from ouro.risk.approved import Approved, approve
 from ouro.risk.limits import CHECKS, ChainCondition, Intent, Reason
 from ouro.risk.state import ChainRisk
+from ouro.stopfile import stop_file_problem
 from ouro.types import Attempt, AttemptKind, Mode, Outcome, Plan, Refused
 
 
@@ -46,7 +46,8 @@ class RiskGate:
         *,
         overrides: Mapping[str, RiskConfig] | None = None,
     ) -> None:
-        """``overrides``: chains with limits of their own; the kill file is always that of ``config``."""
+        """``overrides``: chains with limits of their own, each whole. A kill file there stops that chain alone;
+        that of ``config`` stops them all."""
         self._overrides = dict(overrides or {})
         self._config, self._mode, self._clock_ms = config, mode, clock_ms
         self._chains = {chain: ChainRisk() for chain in chains}
@@ -57,7 +58,7 @@ class RiskGate:
     def check(self, plan: Plan, condition: ChainCondition) -> Approved | Refused:
         """An approval, which reserves the plan's worst loss and a place among the open attempts, or why not."""
         now_ms = self._clock_ms()
-        killed = self._kill_file_problem()
+        killed = self.kill_file_problem(plan.chain)
         if killed:
             return Refused(plan.plan_id, Reason.KILL_FILE, killed)
         risk = self._chains.get(plan.chain)
@@ -123,15 +124,11 @@ class RiskGate:
         now_ms = self._clock_ms()
         return now_ms - now_ms % 86_400_000
 
-    def _kill_file_problem(self) -> str:
-        path = self._config.kill_file
-        try:
-            os.stat(path)  # noqa: PTH116 - Path.stat costs more than the check
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
-        except OSError as error:
-            return f"kill file {path} can't be looked for ({error.strerror}); taken as present"
-        return f"kill file {path} is present; remove it to trade"
+    def kill_file_problem(self, chain: str) -> str:
+        """Which kill file stops ``chain`` now, empty when none does."""
+        common, own = self._config.kill_file, self._limits(chain).kill_file
+        problem = stop_file_problem(common) or (stop_file_problem(own) if own != common else "")
+        return f"kill file {problem}" if problem else ""
 
 
 def _fingerprint(limits: RiskConfig) -> str:

@@ -1,7 +1,8 @@
 """The hard limits that hold whatever the engine asks for. Pure: no clock, no files, no keys.
 
-A compromised or confused engine can at worst burn gas within these limits, never move funds: a transaction goes to
-the chain's executor (whose profits only flow to its cold owner) or from an operator to itself with nothing in it.
+A transaction goes to the chain's executor, or from an operator to itself with nothing in it. So a compromised or
+confused engine can neither move what operators and owner hold nor lift what rests in the executor. Within these
+limits it can burn gas and divert a cycle's gain, by a plan with ``minProfit`` 0: see docs/security/executor.md.
 """
 
 from collections import deque
@@ -30,7 +31,7 @@ class Caps:
         if chain is None:
             return Refusal("unknown_chain", f"chain {request.chain[:40]!r} is not in the configuration")
         if request.chain_id != chain.chain_id:
-            asked = f"asked for chain id {request.chain_id}, profile {request.chain} names {chain.chain_id}"
+            asked = f"asked for chain id {request.chain_id}, chain {request.chain} has {chain.chain_id}"
             return Refusal("chain_id", asked)
         if request.operator not in chain.operators:
             return Refusal("unknown_operator", f"{request.operator[:50]!r} is no operator of {request.chain}")

@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 from ouro.config.model import OuroConfig
 from ouro.signer.caps import Caps, RateLimit
@@ -20,19 +19,9 @@ from ouro.signer.messages import (
     SignRequest,
 )
 from ouro.signer.transactions import EncodingError, UnsignedTransaction
+from ouro.stopfile import stop_file_problem
 
 SIGNED, REPEATED, REFUSED = "signed", "repeated", "refused"
-
-
-def is_halted(halt_file: Path) -> bool:
-    """The halt file is there; a file that can't be looked at counts as there."""
-    try:
-        halt_file.stat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class SignerService:
@@ -57,7 +46,7 @@ class SignerService:
         """The answer to any request; never raises for what a peer can send."""
         match request:
             case PingRequest():
-                return Pong(os.getpid(), is_halted(self._halt_file))
+                return Pong(os.getpid(), bool(stop_file_problem(self._halt_file)))
             case AddressesRequest():
                 return Addresses(self._keys.addresses)
             case SignRequest():
@@ -77,8 +66,8 @@ class SignerService:
 
     def _sign(self, request: SignRequest) -> SignedTransaction | Refusal:
         now_ns = time.time_ns()
-        if is_halted(self._halt_file):
-            return self._refuse(request, now_ns, Refusal("halted", f"{self._halt_file} exists; remove it to go on"))
+        if halted := stop_file_problem(self._halt_file):
+            return self._refuse(request, now_ns, Refusal("halted", f"halt file {halted}"))
         try:
             unsigned = UnsignedTransaction(request)
         except EncodingError as error:

@@ -9,6 +9,8 @@ pool is known inside its current tick-spacing bucket and nowhere else; such pool
 import csv
 import gzip
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,11 +40,13 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out. ``line`` counts from 1, the header included."""
+    """A row that was left out. ``line`` counts from 1, the header included; ``kind`` is the reason without its
+    particulars, so that rows can be counted by it."""
 
     line: int
     pool: str
     reason: str
+    kind: str
 
 
 BytesFile = IO[bytes] | gzip.GzipFile
@@ -62,7 +66,11 @@ class Snapshot:
 
 
 class _RowError(ValueError):
-    """Why a row can't be used."""
+    """Why a row can't be used; ``kind`` is the same without particulars, where it has any."""
+
+    def __init__(self, reason: str, kind: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind or reason
 
 
 def read_snapshot(
@@ -75,26 +83,107 @@ def read_snapshot(
 ) -> Snapshot:
     """Read ``path``. ``fee_ppm`` is for rows without one; ``date`` keeps the rows of one ``snapshot_date``.
 
-    Without ``chain_id`` the chain of the first row with one is taken. Raises ``SnapshotError`` where the file is no
-    snapshot or has more rows than ``budget_bytes`` hold, ``OSError`` where it can't be read.
+    Without ``chain_id`` the chain of most usable rows is taken. Raises ``SnapshotError`` where the file is no
+    snapshot, has no rows at all (of ``date``), or more of them than ``budget_bytes`` hold, ``OSError`` where it
+    can't be read.
     """
     if not 0 <= fee_ppm < PPM:
         raise SnapshotError(f"--fee-ppm {fee_ppm}: from 0 to 999,999 makes sense")
-    snapshot = Snapshot(chain_id or 0)
-    seen: dict[Address, int] = {}
+    reading = _Reading(fee_ppm, date, chain_id)
     try:
         with _opened(path) as file:
-            rows = _rows(file, path, snapshot.bad_rows)
-            for line, row in rows:
-                _take(snapshot, row, line, fee_ppm, date, seen)
-                if len(seen) * _ROW_BYTES > budget_bytes:
+            for line, row in _rows(file, path, reading.bad_rows):
+                reading.take(row, line)
+                if reading.count * _ROW_BYTES > budget_bytes:
                     raise SnapshotError(
-                        f"{path}: more than {len(seen):,} pools don't fit into {budget_bytes:,} bytes: "
+                        f"{path}: more than {reading.count:,} pools don't fit into {budget_bytes:,} bytes: "
                         "raise the memory budget or split the file"
                     )
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise SnapshotError(f"{path}: the file is damaged or no text: {error}") from error
-    return snapshot
+    if date is not None and not reading.read:
+        dates = _some(sorted(reading.dates))
+        raise SnapshotError(f"{path}: no row has the date {date}; there are {dates or 'no dates at all'}")
+    if not reading.read and not reading.bad_rows:
+        raise SnapshotError(f"{path}: there are no rows under the header")
+    return reading.snapshot()
+
+
+def _some(words: list[str], limit: int = 12) -> str:
+    return ", ".join(words[:limit]) + (f" and {len(words) - limit:,} more" if len(words) > limit else "")
+
+
+@dataclass(slots=True)
+class _Row:
+    """A usable row."""
+
+    line: int
+    state: SnapshotState
+    date: str
+    default_fee: bool
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Rows chain by chain: which chain is meant is known only when all have been read.
+
+    With ``chain_id`` those of others are never kept.
+    """
+
+    fee_ppm: int
+    date: str | None
+    chain_id: int | None
+    rows: dict[int, dict[Address, _Row]] = field(default_factory=dict)
+    bad_rows: list[BadRow] = field(default_factory=list)
+    dates: Counter[str] = field(default_factory=Counter)
+    count: int = 0
+    read: int = 0
+
+    def take(self, row: dict[str, str], line: int) -> None:
+        pool, when = row["pool"].lower(), row.get("snapshot_date", "")
+        if when:
+            self.dates[when] += 1
+        if self.date is not None and when != self.date:
+            return
+        self.read += 1
+        try:
+            chain = _integer(row, "chain_id", 1, 1 << 63)
+            if self.chain_id is not None and chain != self.chain_id:
+                raise _other_chain(chain, self.chain_id)
+            if not _ADDRESS.fullmatch(pool):
+                raise _RowError("pool is no address")
+            known = self.rows.get(chain, {}).get(pool)
+            if known is not None:
+                raise _RowError(
+                    f"the pool was on line {known.line} already", "the pool was on an earlier line already"
+                )
+            state = _state(row, pool, self.fee_ppm)
+        except _RowError as error:
+            self.bad_rows.append(BadRow(line, pool or "?", str(error), error.kind))
+            return
+        self.rows.setdefault(chain, {})[pool] = _Row(line, state, when, not row.get("fee_ppm", ""))
+        self.count += 1
+
+    def snapshot(self) -> Snapshot:
+        # of equally many rows, the chain that came first
+        chain = self.chain_id or max(self.rows, key=lambda number: len(self.rows[number]), default=0)
+        made = Snapshot(chain)
+        for pool, row in self.rows.pop(chain, {}).items():
+            made.states.append(row.state)
+            if isinstance(row.state, UniswapV3State):
+                made.bucket_only.add(pool)
+            if row.date:
+                made.dates[row.date] = made.dates.get(row.date, 0) + 1
+            made.default_fees += row.default_fee
+        for other, rows in self.rows.items():
+            error = _other_chain(other, chain)
+            self.bad_rows += [BadRow(row.line, pool, str(error), error.kind) for pool, row in rows.items()]
+        made.bad_rows = sorted(self.bad_rows, key=lambda bad: bad.line)
+        return made
+
+
+def _other_chain(chain: int, scanned: int) -> _RowError:
+    return _RowError(f"of chain {chain}, while chain {scanned} is scanned")
 
 
 def _opened(path: Path) -> BytesFile:
@@ -111,7 +200,8 @@ def _lines(file: BytesFile, bad_rows: list[BadRow]) -> Iterator[str]:
         if len(chunk) == MAX_LINE_BYTES and not chunk.endswith(b"\n"):
             while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
                 pass
-            bad_rows.append(BadRow(number, "?", f"the line is longer than {MAX_LINE_BYTES:,} bytes"))
+            reason = f"the line is longer than {MAX_LINE_BYTES:,} bytes"
+            bad_rows.append(BadRow(number, "?", reason, reason))
             yield "\n"
             continue
         yield chunk.decode("utf-8", "replace").replace("\0", "")
@@ -133,7 +223,8 @@ def _rows(file: BytesFile, path: Path, bad_rows: list[BadRow]) -> Iterator[tuple
         cells = _cells(text)
         if cells is None or len(cells) != len(names):
             count = "no" if cells is None else str(len(cells))
-            bad_rows.append(BadRow(line, "?", f"{count} readable fields, the header has {len(names)}"))
+            kind = f"not as many readable fields as the header, {len(names)}"
+            bad_rows.append(BadRow(line, "?", f"{count} readable fields, the header has {len(names)}", kind))
             continue
         yield line, dict(zip(names, (cell.strip() for cell in cells), strict=True))
 
@@ -145,41 +236,11 @@ def _cells(text: str) -> list[str] | None:
         return None
 
 
-def _take(
-    snapshot: Snapshot, row: dict[str, str], line: int, fee_ppm: int, date: str | None, seen: dict[Address, int]
-) -> None:
-    pool = row["pool"].lower()
-    when = row.get("snapshot_date", "")
-    if date is not None and when != date:
-        return
-    try:
-        chain = _integer(row, "chain_id", 1, 1 << 63)
-        if not snapshot.chain_id:
-            snapshot.chain_id = chain
-        if chain != snapshot.chain_id:
-            raise _RowError(f"of chain {chain}, while chain {snapshot.chain_id} is scanned")
-        if not _ADDRESS.fullmatch(pool):
-            raise _RowError("pool is no address")
-        if pool in seen:
-            raise _RowError(f"the pool was on line {seen[pool]} already")
-        state = _state(row, pool, fee_ppm)
-    except _RowError as error:
-        snapshot.bad_rows.append(BadRow(line, pool or "?", str(error)))
-        return
-    seen[pool] = line
-    snapshot.states.append(state)
-    if isinstance(state, UniswapV3State):
-        snapshot.bucket_only.add(pool)
-    if when:
-        snapshot.dates[when] = snapshot.dates.get(when, 0) + 1
-    snapshot.default_fees += not row.get("fee_ppm", "")
-
-
 def _state(row: dict[str, str], pool: Address, fee_ppm: int) -> SnapshotState:
     tokens = row["token0"].lower(), row["token1"].lower()
     for name, token in zip(("token0", "token1"), tokens, strict=True):
         if not _ADDRESS.fullmatch(token):
-            raise _RowError(f"{name} is no address: {token!r:.60}")
+            raise _RowError(f"{name} is no address: {token!r:.60}", f"{name} is no address")
     if tokens[0] == tokens[1]:
         raise _RowError("both tokens are the same")
     if int(tokens[0], 16) > int(tokens[1], 16):
@@ -192,7 +253,7 @@ def _state(row: dict[str, str], pool: Address, fee_ppm: int) -> SnapshotState:
         return _pair(row, pool, tokens, fee)
     if kind == "v3":
         return _concentrated(row, pool, tokens, fee)
-    raise _RowError(f"kind {kind!r:.40} is neither v2 nor v3")
+    raise _RowError(f"kind {kind!r:.40} is neither v2 nor v3", "kind is neither v2 nor v3")
 
 
 def _pair(row: dict[str, str], pool: Address, tokens: tuple[str, str], fee_ppm: int) -> UniswapV2State:
@@ -213,10 +274,12 @@ def _concentrated(row: dict[str, str], pool: Address, tokens: tuple[str, str], f
     elif fee_ppm in SPACING_OF_FEE_PPM:
         spacing = SPACING_OF_FEE_PPM[fee_ppm]
     else:
-        raise _RowError(f"no tick_spacing, and fee_ppm {fee_ppm} doesn't tell it")
+        raise _RowError(f"no tick_spacing, and fee_ppm {fee_ppm} doesn't tell it", "no tick_spacing")
     # a downward swap that stops exactly on a tick stores tick - 1
     if not ratio_at(max(tick, MIN_TICK)) <= price <= ratio_at(min(tick + 1, MAX_TICK)):
-        raise _RowError(f"tick {tick} doesn't belong to sqrt_price_x96 {price}")
+        raise _RowError(
+            f"tick {tick} doesn't belong to sqrt_price_x96 {price}", "tick doesn't belong to sqrt_price_x96"
+        )
     lower = tick // spacing * spacing
     upper = lower + spacing
     if lower < MIN_TICK or upper > MAX_TICK:
@@ -228,17 +291,14 @@ def _concentrated(row: dict[str, str], pool: Address, tokens: tuple[str, str], f
 def _integer(row: dict[str, str], name: str, low: int, high: int) -> int:
     text = row.get(name, "")
     if not _INTEGER.fullmatch(text):
-        raise _RowError(f"{name} is no integer: {text!r:.60}")
+        raise _RowError(f"{name} is no integer: {text!r:.60}", f"{name} is no integer")
     value = int(text)
     if not low <= value <= high:
-        raise _RowError(f"{name} is {value}, outside {low} to {high}")
+        raise _RowError(f"{name} is {value}, outside {low} to {high}", f"{name} is outside {low} to {high}")
     return value
 
 
 def count_reasons(rows: Iterable[BadRow]) -> dict[str, int]:
     """How many rows were left out for which kind of reason, most first."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        kind = re.sub(r"0x[0-9a-f]+|'[^']*'|-?[0-9][0-9,]*", "…", row.reason)
-        counts[kind] = counts.get(kind, 0) + 1
+    counts = Counter(row.kind for row in rows)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

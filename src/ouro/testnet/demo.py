@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,11 +31,13 @@ from ouro.testnet.coverage import Kinds, coverage, kinds_of
 from ouro.testnet.deploy_families import CONTRACTS_OF_KIND
 from ouro.testnet.family_contracts import fetch_families
 from ouro.testnet.node import anvil_path
+from ouro.testnet.owned import OwnedError, disown, own, sweep, temporary_folder
 from ouro.testnet.process import die_with_parent, end, spawn
 from ouro.testnet.testnet import ChainOptions, Testnet
 from ouro.types import Mode
 
 PASSWORD_VARIABLE = "OURO_KEYSTORE_PASSWORD"  # noqa: S105 - the name of the variable
+_PREFIX = "ouro-demo-"
 _RESTARTS = 50
 _OPERATORS = 6
 _COIN = 10**18
@@ -406,21 +407,31 @@ def run_demo(options: DemoOptions, say: Callable[[str], None], view: IO[str] | N
     if options.work_dir is not None:
         work_dir = options.work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
-        if (work_dir / "ledger.db").exists():
-            raise DemoError(f"{work_dir} holds an earlier demo; remove it or name another --work-dir")
-        return Demo(options, work_dir, say, view).run()
-    work_dir = Path(tempfile.mkdtemp(prefix="ouro-demo-"))
+        try:
+            handle = own(work_dir)
+        except OwnedError:
+            raise DemoError(
+                f"another demo runs in {work_dir}: stop that one first, or name another --work-dir"
+            ) from None
+        try:
+            if (work_dir / "ledger.db").exists():
+                raise DemoError(f"{work_dir} holds an earlier demo; remove it or name another --work-dir")
+            return Demo(options, work_dir, say, view).run()
+        finally:
+            disown(work_dir, handle)
+    for folder in sweep(_PREFIX):
+        say(f"removed {folder}, left behind by a demo that was killed")
+    work_dir, handle = temporary_folder(_PREFIX)
     demo = Demo(options, work_dir, say, view)
+    keep = False
     try:
-        figures = demo.run()
+        return demo.run()
     except Exception:
-        if any(path.stat().st_size for path in work_dir.rglob("*.log")):
+        keep = any(path.stat().st_size for path in work_dir.rglob("*.log"))
+        if keep:
             say(f"logs are kept in {work_dir}")
-        else:
+        raise
+    finally:
+        disown(work_dir, handle)
+        if not keep:
             shutil.rmtree(work_dir, ignore_errors=True)
-        raise
-    except BaseException:
-        shutil.rmtree(work_dir, ignore_errors=True)
-        raise
-    shutil.rmtree(work_dir, ignore_errors=True)
-    return figures

@@ -16,9 +16,11 @@ from typing import Self
 import orjson
 
 from ouro.testnet.client import TRANSPORT_ERRORS, Client, NodeError
+from ouro.testnet.owned import disown, sweep, temporary_folder
 from ouro.testnet.process import end, spawn
 
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
+_IPC_PREFIX = "ouro-ipc-"
 _RESTART_TRIES = 5
 _FREEZE_S = 30.0
 _WHOLE_STATE_S = 10.0
@@ -78,7 +80,9 @@ class AnvilNode:
         self.state_path = work_dir / f"{name}-state.json"
         self._good_state = work_dir / f"{name}-state.good.json"
         # Unix socket paths are limited to 107 bytes, and a work dir may be deep.
-        self._ipc_dir = Path(tempfile.mkdtemp(prefix="ouro-ipc-", dir=_short_temp_dir()))
+        sweep(_IPC_PREFIX, _short_temp_dir())
+        self._ipc_dir, owner = temporary_folder(_IPC_PREFIX, _short_temp_dir())
+        self._ipc_owner: int | None = owner
         self.ipc_path = self._ipc_dir / "n.ipc"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -163,6 +167,9 @@ class AnvilNode:
             self.process.kill()
             self.process.wait()
             self.process = None
+        if self._ipc_owner is not None:
+            disown(self._ipc_dir, self._ipc_owner)
+            self._ipc_owner = None
         shutil.rmtree(self._ipc_dir, ignore_errors=True)
 
     def set_gas_limit(self, client: Client, gas_limit: int) -> None:
@@ -269,9 +276,9 @@ class AnvilNode:
         return "(no log)"
 
 
-def _short_temp_dir() -> str | None:
+def _short_temp_dir() -> Path | None:
     default = tempfile.gettempdir()
-    return "/tmp" if len(default) > 60 and Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp is private
+    return Path("/tmp") if len(default) > 60 and Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp is private
 
 
 def _stopped(pid: int) -> bool:
