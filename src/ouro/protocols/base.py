@@ -148,6 +148,9 @@ class Family(Protocol):
     managed: ClassVar[bool] = False
     """Whether its pools live inside one contract, the configured factory, which emits their logs."""
 
+    own_token: ClassVar[bool] = False
+    """Whether a pool's own share may be one of the tokens that it trades."""
+
     def home(self, pool: NewPool) -> Address:
         """The contract that has the pool's code."""
         return pool.factory if self.managed else pool.address
