@@ -298,7 +298,9 @@ def test_reading_a_pool() -> None:
         "packed_fee_params()": state.fees.mid << 128 | state.fees.out << 64 | state.fees.gamma,
         "packed_rebalancing_params()": 2 * 10**12 << 128 | 146 * 10**12 << 64 | 866,
     }
-    told = {call_bytes("coins(uint256)", k): (int(token, 16),) for k, token in enumerate(TOKENS)}
+    told: dict[bytes, tuple[int, ...]] = {
+        call_bytes("coins(uint256)", k): (int(token, 16),) for k, token in enumerate(TOKENS)
+    }
     told |= {call_bytes("balances(uint256)", k): (held,) for k, held in enumerate(state.balances_wei)}
     simple = {
         "D()": state.d, "price_scale()": state.price_scale, "price_oracle()": state.price_oracle,

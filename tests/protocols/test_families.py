@@ -259,7 +259,12 @@ def test_solidly_exact_out_asks_for_no_more_than_the_input_that_buys_it(
         bought = family.quote_in(state, i, j, amount, CONTEXT)
     except QuoteError:
         return
-    assert family.quote_out(state, i, j, bought.amount_out_wei, CONTEXT).amount_in_wei <= amount
+    try:
+        asked = family.quote_out(state, i, j, bought.amount_out_wei, CONTEXT)
+    except QuoteError as error:
+        assert error.reason == "the pool's iteration does not converge"  # noqa: PT017 - with next to nothing left
+        return
+    assert asked.amount_in_wei <= amount
 
 
 @settings(max_examples=60)

@@ -25,10 +25,10 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import CreationReader, Factory, NewPool
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.curve_crypto_math import UNIT
 from ouro.protocols.curve_crypto_state import FEE_UNIT, MAX_BALANCE, CryptoDelta, Fees, Rebalancing, TwocryptoState
-from ouro.protocols.curve_stable_reading import call, list_pools, word_or
+from ouro.protocols.curve_stable_reading import call, word_or
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.reads import Answers, Garbage, Script, answer_words
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
@@ -43,6 +43,11 @@ REMOVED_ONE = topic("RemoveLiquidityOne(address,uint256,uint256,uint256,uint256,
 RAMP = topic("RampAgamma(uint256,uint256,uint256,uint256,uint256,uint256)")
 STOP_RAMP = topic("StopRampA(uint256,uint256,uint256)")
 
+DEPLOYED = topic(
+    "TwocryptoPoolDeployed(address,string,string,address[2],address,bytes32,"
+    "uint256[2],uint256,uint256,uint256,uint256,address)"
+)
+
 GAS = 210_000
 _PIECES = 64
 _SMALLEST, _MOST = 1e-5, 20.0
@@ -50,12 +55,17 @@ _NEAR = 8
 _U64, _U128 = (1 << 64) - 1, (1 << 128) - 1
 
 
+def _announced(event: Announcement) -> NewPool:
+    coins = address_of(event.words[3], "coins[0]"), address_of(event.words[4], "coins[1]")
+    return event.pool(address_of(event.words[0], "pool"), coins)
+
+
 class Twocrypto(Family):
     """The family; stateless."""
 
     name: ClassVar[str] = "twocrypto"
     topics: ClassVar[tuple[str, ...]] = (TOKEN_EXCHANGE, ADDED, REMOVED, REMOVED_ONE, RAMP, STOP_RAMP)
-    creations: ClassVar[Mapping[str, CreationReader]] = {}
+    creations: ClassVar[Mapping[str, CreationReader]] = {DEPLOYED: _announced}
     sources: ClassVar[Mapping[str, Source]] = {
         **dict.fromkeys(TwocryptoState.__struct_fields__, Source.MUST_REFRESH),
         **dict.fromkeys(("address", "tokens", "precisions"), Source.FIXED),
@@ -68,10 +78,6 @@ class Twocrypto(Family):
     drifts: ClassVar[bool] = True
 
     # ------------------------------------------------------------------------------------------- finding, reading
-
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
-        """The factory's own list."""
-        return list_pools(dex, known, "")
 
     def read(self, pool: NewPool) -> Script[TwocryptoState]:
         """Getters in one round; then the pool must price as its own view does."""

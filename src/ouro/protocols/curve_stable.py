@@ -31,7 +31,7 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import CreationReader, Factory, NewPool
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool
 from ouro.protocols.curve_stable_events import StableDelta
 from ouro.protocols.curve_stable_math import FEE_UNIT, PRECISION, scaled, solve_d, solve_y, view
 from ouro.protocols.curve_stable_pieces import FloatPool, Floats, Kept, pieces, spot
@@ -235,6 +235,14 @@ class StableFamily(Family, Generic[S]):
         return from_json(self.kind, value)
 
 
+def _unnamed(event: Announcement) -> None:
+    """Curve's factories announce coins and parameters, not the pool: their list has it."""
+
+
+def _announcing(*signatures: str) -> Mapping[str, CreationReader]:
+    return {topic(signature): _unnamed for signature in signatures}
+
+
 class CurveStable(StableFamily[CurveStableState]):
     """Curve's pools before NG, of all generations."""
 
@@ -243,6 +251,9 @@ class CurveStable(StableFamily[CurveStableState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.PLAIN
     topics: ClassVar[tuple[str, ...]] = tuple(events.PLAIN)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveStableState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "PlainPoolDeployed(address[4],uint256,uint256,address)", "PoolAdded(address,bytes)"
+    )
     gas: ClassVar[tuple[int, int]] = (85_000, 12_000)
 
 
@@ -254,6 +265,9 @@ class CurveMeta(StableFamily[CurveMetaState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.PLAIN
     topics: ClassVar[tuple[str, ...]] = tuple(events.PLAIN)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveMetaState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "MetaPoolDeployed(address,address,uint256,uint256,address)"
+    )
     gas: ClassVar[tuple[int, int]] = (125_000, 12_000)
 
 
@@ -265,6 +279,9 @@ class CurveStableNG(StableFamily[CurveStableNGState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.NG
     topics: ClassVar[tuple[str, ...]] = tuple(events.NG)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveStableNGState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "PlainPoolDeployed(address[],uint256,uint256,address)"
+    )
     gas: ClassVar[tuple[int, int]] = (130_000, 15_000)
 
 
@@ -281,8 +298,8 @@ class Saddle(StableFamily[SaddleState]):
     proof: ClassVar[Proof] = Proof(105_000)
 
     def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
-        """Its pools have no common factory: they are named in the configuration."""
-        return None
+        """Its pools have no common factory: the configured one is the pool itself."""
+        return reading.list_itself(dex, known)
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""
