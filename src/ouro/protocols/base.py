@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.errors import DecodeError, Garbage, QuoteError
+from ouro.protocols.probes import Probe
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import Shape, SwapStep
@@ -232,6 +233,11 @@ class Family(Protocol):
 
     def exact_header(self, state: Any, i: int, j: int) -> "ExactHeader | None":
         """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
+        return None
+
+    def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
+        """This quote as a question to the contract's own view, for ``ouro doctor --prove``; None where there is no
+        such view. Raises ``QuoteError``."""
         return None
 
     least_gas: ClassVar[int] = 0

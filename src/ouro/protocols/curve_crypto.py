@@ -30,6 +30,7 @@ from ouro.protocols.curve_crypto_math import UNIT
 from ouro.protocols.curve_crypto_state import FEE_UNIT, MAX_BALANCE, CryptoDelta, Fees, Rebalancing, TwocryptoState
 from ouro.protocols.curve_stable_reading import call, word_or
 from ouro.protocols.eventdata import data_words, require_address
+from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Answers, Garbage, Script, answer_words
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
@@ -48,6 +49,7 @@ DEPLOYED = topic(
     "uint256[2],uint256,uint256,uint256,uint256,address)"
 )
 
+_VIEW = "get_dy(uint256,uint256,uint256)"
 GAS = 210_000
 _PIECES = 64
 _SMALLEST, _MOST = 1e-5, 20.0
@@ -145,6 +147,15 @@ class Twocrypto(Family):
             raise QuoteError("insufficient liquidity")
         return self.quote_in(state, i, j, _least_input(state, i, amount_out_wei, context.timestamp), context)
 
+    def probe(
+        self, state: TwocryptoState, i: int, j: int, amount_in_wei: int, context: BlockContext
+    ) -> Probe | None:
+        """``get_dy``, which knows nothing of the price tweak's own refusals."""
+        _check(state, i, j, amount_in_wei)
+        expected = crypto.bought(state, i, amount_in_wei, context.timestamp).out
+        asked = call(state.address, _VIEW, i, j, amount_in_wei, gas=400_000)
+        return Probe(asked, expected, f"{_VIEW} {i} {j} {amount_in_wei}")
+
     def spot_rate(self, state: TwocryptoState, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; on a ramp by the parameters of ``as_of``, or its end."""
         _direction(i, j)
@@ -195,7 +206,7 @@ class Twocrypto(Family):
 
     def view_calls(self, state: TwocryptoState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """The view goes through factory, views and maths contracts as the exchange does."""
-        return (ViewCall(state.address, call(state.address, "get_dy(uint256,uint256,uint256)", 0, 1, 10**6).data),)
+        return (ViewCall(state.address, call(state.address, _VIEW, 0, 1, 10**6).data),)
 
     def encode_swap(self, state: TwocryptoState, i: int, j: int) -> ExchangeSwap:
         """``exchange`` with 256-bit indices."""
@@ -271,9 +282,7 @@ def _proven(state: TwocryptoState) -> Script[TwocryptoState]:
     if not all(state.balances_wei) or state.initial != state.future:
         return state
     amounts = [one for share in (10**5, 10**3, 11) if (one := state.balances_wei[0] // share)]
-    answers = yield [
-        call(state.address, "get_dy(uint256,uint256,uint256)", 0, 1, one, gas=400_000) for one in amounts
-    ]
+    answers = yield [call(state.address, _VIEW, 0, 1, one, gas=400_000) for one in amounts]
     for amount, answer in zip(amounts, answers, strict=True):
         told = word_or(answer, None)
         try:

@@ -51,6 +51,7 @@ from ouro.protocols.curve_stable_state import (
 from ouro.protocols.eventdata import require_address
 from ouro.protocols.kernels.concentrated import HEADER
 from ouro.protocols.kernels.stableswap import MAX_RATE_BITS, MAX_XP_BITS, STABLESWAP
+from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
@@ -86,6 +87,7 @@ class StableFamily(Family, Generic[S]):
     creations: ClassVar[Mapping[str, CreationReader]] = {}
     shape: ClassVar[Shape] = Shape.EXCHANGE
     call: ClassVar[ExchangeCall] = ExchangeCall.INT128
+    view: ClassVar[str] = "get_dy(int128,int128,uint256)"
     least_gas: ClassVar[int] = 60_000
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
@@ -116,7 +118,7 @@ class StableFamily(Family, Generic[S]):
 
     def view_calls(self, state: S, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """The pool's view touches what its exchange touches: balances, rates, other contracts."""
-        data = reading.call(state.address, "get_dy(int128,int128,uint256)", 0, 1, 10**6).data
+        data = reading.call(state.address, self.view, 0, 1, 10**6).data
         return (ViewCall(state.address, data),)
 
     def encode_swap(self, state: S, i: int, j: int) -> ExchangeSwap:
@@ -180,6 +182,13 @@ class StableFamily(Family, Generic[S]):
         rates = state.rates_at(timestamp)
         xp = scaled(rates, state.balances_wei)
         return view(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
+
+    def probe(self, state: S, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
+        """The contract's own view: ``get_dy``."""
+        _check(state, i, j, amount_in_wei)
+        expected = self.view_out(state, i, j, amount_in_wei, context.timestamp)
+        asked = reading.call(state.address, self.view, i, j, amount_in_wei, gas=400_000)
+        return Probe(asked, expected, f"{self.view} {i} {j} {amount_in_wei}")
 
     def spot_rate(self, state: S, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; on a ramp with A of ``as_of``, else with its last."""
@@ -295,6 +304,7 @@ class Saddle(StableFamily[SaddleState]):
     sources: ClassVar[Mapping[str, Source]] = _sources(SaddleState)
     gas: ClassVar[tuple[int, int]] = (100_000, 12_000)
     call: ClassVar[ExchangeCall] = ExchangeCall.SADDLE
+    view: ClassVar[str] = "calculateSwap(uint8,uint8,uint256)"
     proof: ClassVar[Proof] = Proof(105_000)
 
     def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
@@ -342,11 +352,6 @@ class Saddle(StableFamily[SaddleState]):
     def drifting_places(self, state: SaddleState) -> Iterable[Place]:
         """The administrator's balances."""
         return [(state.address, _ADMIN_BALANCES + k) for k in range(len(state.tokens))]
-
-    def view_calls(self, state: SaddleState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
-        """The library that the pool's view calls."""
-        data = reading.call(state.address, "calculateSwap(uint8,uint8,uint256)", 0, 1, 10**6).data
-        return (ViewCall(state.address, data),)
 
     def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
         """Its ``TokenSwap`` in the hop's direction."""
