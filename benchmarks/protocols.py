@@ -11,11 +11,17 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ouro.protocols import v3_exact
+from ouro.protocols.curve_stable import CurveStable
+from ouro.protocols.curve_stable_state import CurveStableNGState, CurveStableState, StableState
 from ouro.protocols.kernels import book as kernels
+from ouro.protocols.liquidity_book import LiquidityBook
+from ouro.protocols.liquidity_book_math import CENTRE, FeeParameters, Volatility
+from ouro.protocols.liquidity_book_state import Bins, LiquidityBookState
 from ouro.protocols.quotes import QuoteBook, to_limb_rows
 from ouro.protocols.registry import FAMILIES
 from ouro.protocols.solidly import SolidlyState
@@ -123,6 +129,70 @@ def bench_pairs(rng: random.Random) -> None:
     )
 
 
+def three_pool(rng: random.Random, ng: bool = False) -> StableState:
+    """DAI, USDC and USDT in random proportions."""
+    kind = CurveStableNGState if ng else CurveStableState
+    tokens = (*TOKENS, "0x" + "3" * 40)
+    held = (rng.randint(10**25, 10**26), rng.randint(10**13, 10**14), rng.randint(10**13, 10**14))
+    rates = (10**18, 10**30, 10**30)
+    a = 400_000 if ng else 4000
+    off_peg = 2 * 10**10 if ng else 0
+    return kind(
+        POOL,
+        tokens,
+        rates,
+        held,
+        a,
+        a,
+        0,
+        0,
+        1_500_000,
+        5 * 10**9,
+        off_peg,
+        10**26,
+        100 if ng else 1,
+        2 if ng else 0,
+    )
+
+
+def bench_stableswap(rng: random.Random) -> None:
+    """Curve's 3-pool, NG with the off-peg fee, and what the search is given."""
+    amounts = [rng.randint(10**18, 10**24) for _ in range(BATCH)]
+    pools = [three_pool(rng) for _ in range(256)]
+    say("Curve 3-pool exchange, batched", batched("curve_stable", list(pools), amounts), "10 (Rust)")
+    ng = [three_pool(rng, ng=True) for _ in range(256)]
+    say("Curve NG 3 coins with off-peg fee, batched", batched("curve_stable_ng", list(ng), amounts), "10")
+    family: Any = CurveStable()
+    pool = pools[0]
+    some = amounts[:256]
+    say(
+        "Curve 3-pool, one call, with the next state",
+        best_us(lambda: [family.quote_in(pool, 0, 1, amount, CONTEXT) for amount in some], len(some)),
+        "10",
+    )
+    say("Curve 3-pool, pieces for search", best_us(lambda: family.segments(pool, 0, 1, CONTEXT), 1))
+
+
+def bench_bins(rng: random.Random) -> None:
+    """A pair of 50 bins a side."""
+    family = LiquidityBook()
+    entries = {CENTRE + k: (rng.randint(10**20, 10**21), 0) for k in range(1, 51)}
+    entries.update({CENTRE - k: (0, rng.randint(10**20, 10**21)) for k in range(1, 51)})
+    entries[CENTRE] = (10**20, 10**20)
+    fees = FeeParameters(8000, 30, 600, 5000, 40_000, 1000, 350_000)
+    state = LiquidityBookState(POOL, TOKENS, 20, CENTRE, Bins(entries), fees, Volatility(0, 0, CENTRE, 0))
+    most = family.limits(state, 0, 1, CONTEXT).max_in_wei
+    amounts = [rng.randint(1, most) for _ in range(BATCH)]
+    ready = family.at(state, CONTEXT.timestamp)
+    say("Liquidity Book anywhere in 50 bins, batched", batched("liquidity_book", [ready], amounts), "target 1")
+    some = amounts[:128]
+    say(
+        "Liquidity Book anywhere in 50 bins, one call, next state",
+        best_us(lambda: [family.quote_in(state, 0, 1, amount, CONTEXT) for amount in some], len(some)),
+    )
+    say("Liquidity Book, table of one block and direction", best_us(lambda: family.exact_header(ready, 0, 1), 1))
+
+
 def bench_concentrated(rng: random.Random) -> None:
     """A pool with hundreds of ticks, near and far."""
     state = concentrated()
@@ -204,6 +274,8 @@ def main() -> None:
     """Entry point."""
     rng = random.Random(1)
     bench_pairs(rng)
+    bench_stableswap(rng)
+    bench_bins(rng)
     bench_concentrated(rng)
     bench_ticks(rng)
 

@@ -77,7 +77,7 @@ class SaddleWorld:
     def scenario(self, rng: random.Random, cases: int) -> None:
         """A pool, liquidity, then exchanges that stay and exchanges that are undone."""
         mark, time_before = self.chain.evm.snapshot(), self.chain.timestamp
-        play = _Play(self, rng)
+        play = Play(self, rng)
         play.fill()
         for _ in range(cases):
             if rng.random() < 0.25:
@@ -91,7 +91,7 @@ class SaddleWorld:
         self.chain.at(time_before)
 
 
-class _Play:
+class Play:
     def __init__(self, world: SaddleWorld, rng: random.Random) -> None:
         self.world, self.rng, self.chain, self.tally = world, rng, world.chain, world.tally
         self.chain.at(self.chain.timestamp + rng.randint(2 * _DAY, 10**7))

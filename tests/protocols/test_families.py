@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.protocols.pools import CONTEXT, POOL, TOKENS, pairs, pools
+from tests.protocols.test_curve_crypto import cryptos, slack
 from tests.protocols.test_curve_stable import KINDS as STABLE_KINDS
 from tests.protocols.test_curve_stable import smallest_unit, stables
 from tests.protocols.test_liquidity_book import books
@@ -16,6 +17,7 @@ from tests.protocols.test_quotes import solidly_pools
 
 from ouro.protocols.algebra_integral import AlgebraIntegralState
 from ouro.protocols.base import QuoteError, Source, swap_to_rate
+from ouro.protocols.curve_crypto_state import TwocryptoState
 from ouro.protocols.curve_stable_state import StableState
 from ouro.protocols.liquidity_book_state import LiquidityBookState
 from ouro.protocols.pancakeswap_v3 import PancakeV3State
@@ -96,12 +98,13 @@ every_kind = st.one_of(
     solidly_pools(),
     stables(),
     books(),
+    cryptos(),
 )
 
 
 def test_every_field_has_a_source() -> None:
     states = (UniswapV2State, UniswapV3State, SolidlyState, PancakeV3State, SlipstreamState, UniswapV4State)
-    for kind in (*states, AlgebraIntegralState, SwaprState, *STABLE_KINDS, LiquidityBookState):
+    for kind in (*states, AlgebraIntegralState, SwaprState, *STABLE_KINDS, LiquidityBookState, TwocryptoState):
         family = FAMILIES[kind.family]
         assert set(family.sources) == set(kind.__struct_fields__)
         assert all(isinstance(source, Source) for source in family.sources.values())
@@ -137,10 +140,15 @@ def test_more_never_buys_less_and_nothing_is_free(state: Any, forward: bool, amo
         return
     # the last unit of StableSwap's iteration goes up and down
     jitter = smallest_unit(state, j) if isinstance(state, StableState) else 0
+    if isinstance(state, TwocryptoState):  # nor has the closed form's
+        jitter = 2 + 2 * 10**18 // state.price_scale
     assert more.amount_out_wei >= there.amount_out_wei - jitter
     try:
         back = family.quote_in(there.next_state, j, i, there.amount_out_wei, CONTEXT)
     except QuoteError:
+        return
+    if isinstance(state, TwocryptoState):
+        assert back.amount_out_wei <= amount + slack(state, i)
         return
     if isinstance(state, StableState):
         # the invariant, solved anew, may be off by units where next to nothing is left of a coin
@@ -160,7 +168,7 @@ def test_swap_to_a_rate_stops_there(state: Any, forward: bool, share: float) -> 
     rate = family.spot_rate(state, i, j)
     if not rate or (isinstance(state, SolidlyState) and state.stable):
         return  # pieces of a stable curve meet it at their ends only
-    if isinstance(state, StableState | LiquidityBookState):
+    if isinstance(state, StableState | LiquidityBookState | TwocryptoState):
         return  # so do these; the rate of bins goes in steps
     try:
         quote = swap_to_rate(family, state, i, j, rate * share, CONTEXT)
@@ -251,7 +259,12 @@ def test_solidly_exact_out_asks_for_no_more_than_the_input_that_buys_it(
         bought = family.quote_in(state, i, j, amount, CONTEXT)
     except QuoteError:
         return
-    assert family.quote_out(state, i, j, bought.amount_out_wei, CONTEXT).amount_in_wei <= amount
+    try:
+        asked = family.quote_out(state, i, j, bought.amount_out_wei, CONTEXT)
+    except QuoteError as error:
+        assert error.reason == "the pool's iteration does not converge"  # noqa: PT017 - with next to nothing left
+        return
+    assert asked.amount_in_wei <= amount
 
 
 @settings(max_examples=60)

@@ -198,7 +198,7 @@ def test_following_the_logs_of_a_swap_ends_where_the_quote_does(
     assert followed.bins == after.bins
 
 
-def _sample() -> LiquidityBookState:
+def sample() -> LiquidityBookState:
     rng = random.Random(5)
     bins = {CENTRE + k: (10**18 + rng.randrange(10**18), 0) for k in range(1, 80)}
     bins.update({CENTRE - k: (0, 10**18 + rng.randrange(10**18)) for k in range(1, 80)})
@@ -208,7 +208,7 @@ def _sample() -> LiquidityBookState:
 
 
 def test_segments_are_the_bins() -> None:
-    state = _sample()
+    state = sample()
     for i, j in ((0, 1), (1, 0)):
         rows = FAMILY.segments(state, i, j, CONTEXT).tolist()
         for share in (0.01, 0.3, 0.77, 0.999):
@@ -222,7 +222,7 @@ def test_segments_are_the_bins() -> None:
 
 
 def test_fee_falls_with_time_and_rises_with_bins() -> None:
-    state = _sample()
+    state = sample()
     moved = FAMILY.quote_in(state, 0, 1, 20 * 10**18, CONTEXT).next_state
     outs = []
     for later in (1, 60, 1000):
@@ -233,12 +233,12 @@ def test_fee_falls_with_time_and_rises_with_bins() -> None:
 
 
 def test_hooks_on_swaps_and_wrong_logs_are_refused() -> None:
-    state = msgspec.structs.replace(_sample(), hooks=1 << 160 | 7)
+    state = msgspec.structs.replace(sample(), hooks=1 << 160 | 7)
     assert state.hooks & SWAP_HOOKS
     with pytest.raises(QuoteError, match="hooks"):
         FAMILY.quote_in(state, 0, 1, 100, CONTEXT)
     assert not len(FAMILY.segments(state, 0, 1, CONTEXT))
-    plain = _sample()
+    plain = sample()
     with pytest.raises(DecodeError, match="volatility"):
         follow(plain, _swap_log(CENTRE, (5, 0), (0, 4), 123))
     with pytest.raises(DecodeError, match="arrays"):
@@ -246,7 +246,7 @@ def test_hooks_on_swaps_and_wrong_logs_are_refused() -> None:
 
 
 def test_reading_a_pair() -> None:
-    state = _sample()
+    state = sample()
 
     def words(*values: int) -> bytes:
         return b"".join(value.to_bytes(32) for value in values)

@@ -21,8 +21,14 @@ def register(app: typer.Typer) -> None:
         config: Annotated[Path, typer.Option("--config", "-c", help="Configuration (TOML).")] = Path("ouro.toml"),
         blocks: Annotated[int, typer.Option(min=0, help="Follow so many blocks by logs before comparing.")] = 5,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+        prove: Annotated[str, typer.Option(help="Compare this family's quotes with contracts, store that.")] = "",
+        pools: Annotated[str, typer.Option(help="Addresses of pools for --prove, with commas.")] = "",
     ) -> None:
         """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference."""
+        if prove:
+            from ouro.cli.doctor_prove import prove as prove_family
+
+            prove_family(config, prove, pools)
         import asyncio
         import json
         import logging

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.errors import DecodeError, Garbage, QuoteError
 from ouro.protocols.listings import Listing
+from ouro.protocols.probes import Probe
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import Shape, SwapStep
@@ -259,6 +260,11 @@ class Family(Protocol):
 
     def time_key(self, state: Any, context: BlockContext) -> Any:
         """What of the time the prices depend on: while it is equal, so are ``segments``. None: nothing to trade."""
+        return None
+
+    def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
+        """This quote as a question to the contract's own view, for ``ouro doctor --prove``; None where there is no
+        such view. Raises ``QuoteError``."""
         return None
 
     least_gas: ClassVar[int] = 0

@@ -32,6 +32,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry("saddle", "ouro.protocols.curve_stable:Saddle"),
         Entry("curve_stable", "ouro.protocols.curve_stable:CurveStable"),
         Entry("curve_meta", "ouro.protocols.curve_stable:CurveMeta"),
+        Entry("twocrypto", "ouro.protocols.curve_crypto:Twocrypto"),
         Entry("liquidity_book", "ouro.protocols.liquidity_book:LiquidityBook"),
         Entry("curve_stable_ng", "ouro.protocols.curve_stable:CurveStableNG"),
     )

@@ -31,7 +31,7 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import CreationReader, Factory, NewPool
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool
 from ouro.protocols.curve_stable_events import StableDelta
 from ouro.protocols.curve_stable_math import FEE_UNIT, PRECISION, scaled, solve_d, solve_y, view
 from ouro.protocols.curve_stable_pieces import FloatPool, Floats, Kept, pieces, spot
@@ -51,11 +51,13 @@ from ouro.protocols.curve_stable_state import (
 from ouro.protocols.eventdata import require_address
 from ouro.protocols.kernels.concentrated import HEADER
 from ouro.protocols.kernels.stableswap import MAX_RATE_BITS, MAX_XP_BITS, STABLESWAP
+from ouro.protocols.listings import Listing, NumberedPools
+from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
-from ouro.types import BlockContext, Hop, Log
+from ouro.types import Address, BlockContext, Hop, Log
 
 S = TypeVar("S", bound=StableState)
 _FIXED = ("address", "tokens", "a_precision", "rounding", "base")
@@ -86,13 +88,16 @@ class StableFamily(Family, Generic[S]):
     creations: ClassVar[Mapping[str, CreationReader]] = {}
     shape: ClassVar[Shape] = Shape.EXCHANGE
     call: ClassVar[ExchangeCall] = ExchangeCall.INT128
+    view: ClassVar[str] = "get_dy(int128,int128,uint256)"
     least_gas: ClassVar[int] = 60_000
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
+    told_by_events: ClassVar[bool] = False
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
         """The factory's own list."""
-        return reading.list_pools(dex, known, "")
+        return NumberedPools(lambda known: reading.list_pools(dex, known, ""))
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""
@@ -116,7 +121,7 @@ class StableFamily(Family, Generic[S]):
 
     def view_calls(self, state: S, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """The pool's view touches what its exchange touches: balances, rates, other contracts."""
-        data = reading.call(state.address, "get_dy(int128,int128,uint256)", 0, 1, 10**6).data
+        data = reading.call(state.address, self.view, 0, 1, 10**6).data
         return (ViewCall(state.address, data),)
 
     def encode_swap(self, state: S, i: int, j: int) -> ExchangeSwap:
@@ -181,6 +186,13 @@ class StableFamily(Family, Generic[S]):
         xp = scaled(rates, state.balances_wei)
         return view(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
 
+    def probe(self, state: S, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
+        """The contract's own view: ``get_dy``."""
+        _check(state, i, j, amount_in_wei)
+        expected = self.view_out(state, i, j, amount_in_wei, context.timestamp)
+        asked = reading.call(state.address, self.view, i, j, amount_in_wei, gas=400_000)
+        return Probe(asked, expected, f"{self.view} {i} {j} {amount_in_wei}")
+
     def spot_rate(self, state: S, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included; on a ramp with A of ``as_of``, else with its last."""
         _direction(state, i, j)
@@ -235,6 +247,14 @@ class StableFamily(Family, Generic[S]):
         return from_json(self.kind, value)
 
 
+def _unnamed(event: Announcement) -> None:
+    """Curve's factories announce coins and parameters, not the pool: their list has it."""
+
+
+def _announcing(*signatures: str) -> Mapping[str, CreationReader]:
+    return {topic(signature): _unnamed for signature in signatures}
+
+
 class CurveStable(StableFamily[CurveStableState]):
     """Curve's pools before NG, of all generations."""
 
@@ -243,6 +263,9 @@ class CurveStable(StableFamily[CurveStableState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.PLAIN
     topics: ClassVar[tuple[str, ...]] = tuple(events.PLAIN)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveStableState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "PlainPoolDeployed(address[4],uint256,uint256,address)", "PoolAdded(address,bytes)"
+    )
     gas: ClassVar[tuple[int, int]] = (85_000, 12_000)
 
 
@@ -254,6 +277,9 @@ class CurveMeta(StableFamily[CurveMetaState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.PLAIN
     topics: ClassVar[tuple[str, ...]] = tuple(events.PLAIN)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveMetaState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "MetaPoolDeployed(address,address,uint256,uint256,address)"
+    )
     gas: ClassVar[tuple[int, int]] = (125_000, 12_000)
 
 
@@ -265,6 +291,9 @@ class CurveStableNG(StableFamily[CurveStableNGState]):
     readers: ClassVar[Mapping[str, events.Reader]] = events.NG
     topics: ClassVar[tuple[str, ...]] = tuple(events.NG)
     sources: ClassVar[Mapping[str, Source]] = _sources(CurveStableNGState)
+    creations: ClassVar[Mapping[str, CreationReader]] = _announcing(
+        "PlainPoolDeployed(address[],uint256,uint256,address)"
+    )
     gas: ClassVar[tuple[int, int]] = (130_000, 15_000)
 
 
@@ -278,11 +307,12 @@ class Saddle(StableFamily[SaddleState]):
     sources: ClassVar[Mapping[str, Source]] = _sources(SaddleState)
     gas: ClassVar[tuple[int, int]] = (100_000, 12_000)
     call: ClassVar[ExchangeCall] = ExchangeCall.SADDLE
+    view: ClassVar[str] = "calculateSwap(uint8,uint8,uint256)"
     proof: ClassVar[Proof] = Proof(105_000)
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
-        """Its pools have no common factory: they are named in the configuration."""
-        return None
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Its pools have no common factory: the configured one is the pool itself."""
+        return NumberedPools(lambda known: reading.list_itself(dex, known))
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""
@@ -325,11 +355,6 @@ class Saddle(StableFamily[SaddleState]):
     def drifting_places(self, state: SaddleState) -> Iterable[Place]:
         """The administrator's balances."""
         return [(state.address, _ADMIN_BALANCES + k) for k in range(len(state.tokens))]
-
-    def view_calls(self, state: SaddleState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
-        """The library that the pool's view calls."""
-        data = reading.call(state.address, "calculateSwap(uint8,uint8,uint256)", 0, 1, 10**6).data
-        return (ViewCall(state.address, data),)
 
     def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
         """Its ``TokenSwap`` in the hop's direction."""

@@ -42,6 +42,7 @@ from ouro.protocols.liquidity_book_math import (
     within,
 )
 from ouro.protocols.liquidity_book_state import BookDelta, LiquidityBookState
+from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Garbage, Read, Script, answer_words, uint_word, unsigned, words
 from ouro.protocols.steps import BinSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
@@ -51,6 +52,7 @@ from ouro.types import BlockContext, Hop, Log
 PAIR_CREATED = topic("LBPairCreated(address,address,uint256,address,uint256)")
 SWAP_HOOKS = 0b11 << 160
 """beforeSwap and afterSwap in the hooks word."""
+_VIEW = "getSwapOut(uint128,bool)"
 SWAP_GAS = 75_000
 BIN_GAS = 23_000
 """Of the first bin with all that surrounds it, and of every further one."""
@@ -169,6 +171,14 @@ class LiquidityBook(Family):
             left, needed = left - step.out, needed + step.gross
         raise QuoteError("the liquidity ends", needed, amount_out_wei - left)
 
+    def probe(
+        self, state: LiquidityBookState, i: int, j: int, amount_in_wei: int, context: BlockContext
+    ) -> Probe | None:
+        """``getSwapOut``: what is left of the input, the output, the fee."""
+        expected = self.quote_in(state, i, j, amount_in_wei, context).amount_out_wei
+        data = _call(state.address, _VIEW, amount_in_wei, int(i == 0)).data
+        return Probe(Read(state.address, data, 2_000_000), expected, f"{_VIEW} {amount_in_wei} {i == 0}", 1)
+
     def spot_rate(self, state: LiquidityBookState, i: int, j: int) -> float:
         """Marginal output per unit of input, fee included, at ``as_of`` or at the time of the last swap."""
         _direction(i, j)
@@ -235,7 +245,7 @@ class LiquidityBook(Family):
 
     def view_calls(self, state: LiquidityBookState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """``getSwapOut`` in both directions touches what a swap does."""
-        data = (_call(state.address, "getSwapOut(uint128,bool)", 10**6, way).data for way in (0, 1))
+        data = (_call(state.address, _VIEW, 10**6, way).data for way in (0, 1))
         return tuple(ViewCall(state.address, one) for one in data)
 
     def encode_swap(self, state: LiquidityBookState, i: int, j: int) -> BinSwap:
