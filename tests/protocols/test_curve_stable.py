@@ -106,7 +106,7 @@ def test_iterations_find_the_invariant(xs: list[int], a: int) -> None:
     try:
         d = solve_d(form, tuple(xs), a)
     except QuoteError:
-        assert a < 10  # next to no amplification, far from the peg: the steps may circle around the solution
+        assert max(xs) > 50 * min(xs)  # far from the peg the steps may circle around the solution
         return
     exact = invariant(amp, xs)
     assert abs(d - exact) <= 8 + 2 * exact * cuts(a * n, xs, d)
@@ -197,7 +197,7 @@ def test_pieces_are_the_curve(state: StableState, share_ppb: int) -> None:
     assert np.isinf(rows[-1, 3])
     # far from the peg; where trades happen it is a hundred times nearer (the next test)
     assert _through(rows.tolist(), float(amount)) == pytest.approx(
-        exact, rel=2e-6, abs=4.0 * smallest_unit(state, 1)
+        exact, rel=1e-4, abs=4.0 * smallest_unit(state, 1)
     )
 
 

@@ -251,6 +251,11 @@ class Family(Protocol):
         """The pool in this direction as constant-product pieces; shape (0, 4) where it can't trade."""
         ...
 
+    def at(self, state: Any, timestamp: int) -> Any:
+        """The state as a block at this time finds it: what of it depends on time alone is settled. Itself where
+        nothing does; some families have an exact header only for what this returns."""
+        return state
+
     def exact_header(self, state: Any, i: int, j: int) -> "ExactHeader | None":
         """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
         return None

@@ -28,6 +28,7 @@ from ouro.protocols.base import (
 from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.curve_crypto_math import UNIT
 from ouro.protocols.curve_crypto_state import FEE_UNIT, MAX_BALANCE, CryptoDelta, Fees, Rebalancing, TwocryptoState
+from ouro.protocols.curve_stable_pieces import rows
 from ouro.protocols.curve_stable_reading import call, word_or
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.probes import Probe
@@ -51,8 +52,8 @@ DEPLOYED = topic(
 
 _VIEW = "get_dy(uint256,uint256,uint256)"
 GAS = 210_000
-_PIECES = 64
-_SMALLEST, _MOST = 1e-5, 20.0
+_NODES = 64
+_SMALLEST, _STEP = 1e-3, 1e-5
 _NEAR = 8
 _U64, _U128 = (1 << 64) - 1, (1 << 128) - 1
 
@@ -177,14 +178,12 @@ class Twocrypto(Family):
         return best
 
     def segments(self, state: TwocryptoState, i: int, j: int, context: BlockContext) -> Segments:
-        """Pieces through the exact curve's values at their middle and their end, with the fee unrounded."""
+        """Pieces with the exact curve's amounts and rates at their ends, the fee unrounded."""
         _direction(i, j)
         most = self.limits(state, i, j, context).max_in_wei
         least = _SMALLEST * float(min(most, state.balances_wei[i]))
-        ends = np.geomspace(least, float(most), _PIECES) if most else np.empty(0)
-        starts = np.concatenate(([0.0], ends[:-1]))[: len(ends)]
-        nodes = np.stack(((starts + ends) / 2, ends), axis=1).reshape(-1).tolist()
-        return _fitted(_values(state, i, nodes, context.timestamp))
+        ends = np.geomspace(least, float(most), _NODES) if most else np.empty(0)
+        return _fitted(state, i, ends.tolist(), context.timestamp)
 
     # ------------------------------------------------------------------------------------------ storage, executing
 
@@ -366,23 +365,27 @@ def _values(state: TwocryptoState, i: int, inputs: Sequence[float], now: int) ->
             gross, (x, y), _, _ = crypto.gross_out(state, i, whole, now)
         except (QuoteError, ZeroDivisionError):
             break
-        if whole <= 0 or gross <= 0:
-            continue
         weight = gamma / (gamma + UNIT - UNIT * 4.0 * x * y / float(x + y) ** 2)
         found.append((float(whole), gross * (1.0 - (mid * weight + out_fee * (1.0 - weight)) / FEE_UNIT)))
     return found
 
 
-def _fitted(points: list[tuple[float, float]]) -> Segments:
-    """A Möbius piece through each two points after the last piece's end."""
-    rows: list[tuple[float, float, float, float]] = []
-    start, given = 0.0, 0.0
-    for (middle, half), (end, whole) in zip(points[::2], points[1::2], strict=False):
-        u, w, v1, v2 = middle - start, end - start, half - given, whole - given
-        bend = v1 * w - v2 * u  # zero on a straight line
-        if not (u > 0 and w > u and v2 > v1 > 0):
-            break
-        r_in = u * w * (v2 - v1) / bend if bend > 1e-13 * v2 * u else 1e12 * w
-        rows.append((r_in, v2 * (r_in + w) / w, 1.0, w))
-        start, given = end, whole
-    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+def _fitted(state: TwocryptoState, i: int, ends: list[float], now: int) -> Segments:
+    """Pieces through the curve's amounts at ``ends``, and rates there by small differences."""
+    step = _STEP * state.balances_wei[i]
+    asked = [max(x + by, 1.0) for x in (2 * step, *ends) for by in (-step, 0.0, step)]
+    found = _values(state, i, asked, now)
+    whole = len(found) // 3
+    if whole < 2:
+        return np.empty((0, 4))
+    x, y = np.array(found[: 3 * whole]).T
+    rates = (y[2::3] - y[0::3]) / np.maximum(x[2::3] - x[0::3], 1.0)
+    # the first triple stands for the rate at nothing, extrapolated
+    slope = (rates[1] - rates[0]) / max(x[4] - x[1], 1.0)
+    rates[0] = max(rates[0] - slope * x[1], rates[0])
+    nodes, gains = np.concatenate(([0.0], x[4::3])), np.concatenate(([0.0], y[4::3]))
+    fitted = rows(nodes, gains, rates, 1.0, 1.0)
+    if len(fitted):
+        fitted[-1, 3] = nodes[len(fitted) // 2] - nodes[len(fitted) // 2 - 1]
+        fitted[-1, 3] /= 2.0
+    return fitted

@@ -1,7 +1,7 @@
 """A StableSwap pool as constant-product pieces, for search: floats, dense enough that sizing does not lose by them.
 
-A piece shares its ends with the curve and the rate at its start. Were the curve a hyperbola there, the rate at its
-end would be the curve's too; how far it is from that, on a fine grid, says where the pieces must be short.
+Pieces share amounts and rates with the curve at the nodes between them. Were the curve a hyperbola from node to
+node, one piece would do; how far it is from that, on a fine grid, says where the nodes must be dense.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from ouro.protocols.base import Segments
 
 Floats = npt.NDArray[np.float64]
 
-PIECES = 192
-_GRID = 1024
+NODES = 160
+_GRID = 2048
 _SMALLEST = 1e-5
 _MOST = 10.0
 _LEAST_LEFT = 1e-6
@@ -61,11 +61,13 @@ def pieces(pool: FloatPool, kept: Kept, unit_in: float, unit_out: float) -> Segm
     widths, more = np.diff(grid), np.diff(gains)
     with np.errstate(all="ignore"):
         bent = np.sqrt(np.abs(more * more / (rates[:-1] * rates[1:] * widths * widths) - 1.0))
+    # where next to nothing is left to buy, less care will do
+    bent *= np.sqrt(np.clip(rates[1:] / rates[0], 0.0, 1.0))
     bent[~np.isfinite(bent)] = 0.0
     path = np.concatenate(([0.0], np.cumsum(bent + bent.sum() / _GRID + 1e-12)))
-    places = np.unique(np.searchsorted(path, np.linspace(0.0, path[-1], PIECES + 1)).clip(0, len(grid) - 1))
+    places = np.unique(np.searchsorted(path, np.linspace(0.0, path[-1], NODES + 1)).clip(0, len(grid) - 1))
     places[0] = 0
-    return _rows(grid[places], gains[places], rates[places], unit_in, unit_out)
+    return rows(grid[places], gains[places], rates[places], unit_in, unit_out)
 
 
 def _grid(pool: FloatPool) -> Floats:
@@ -90,19 +92,27 @@ def _curve(pool: FloatPool, kept: Kept, inputs: Floats) -> tuple[Floats, Floats]
     return gross * share, rate * share + gross * (by_x - rate * by_y)
 
 
-def _rows(ends: Floats, gains: Floats, rates: Floats, unit_in: float, unit_out: float) -> Segments:
-    """Pieces with the curve's rate at their start and its gain at their end; the last has no end."""
+def rows(ends: Floats, gains: Floats, rates: Floats, unit_in: float, unit_out: float) -> Segments:
+    """Two pieces between each two nodes, with the curve's gain and rate at both; the last has no end.
+
+    The rate where the two meet follows: a piece whose rate goes from a to b over a width w gains w·√(a·b).
+    """
     widths, more = np.diff(ends), np.diff(gains)
     usable = int(np.argmin(np.append((more > 0.0) & (rates[1:] > 0.0), False)))
-    widths, more, starts = widths[:usable], more[:usable], rates[:usable]
-    excess = starts * widths - more
-    bent = excess > 1e-12 * more
-    r_in = np.where(bent, more * widths / np.where(bent, excess, 1.0), 1e12 * widths)
-    rows = np.empty((usable, 4))
-    rows[:, 0] = r_in * unit_in
-    rows[:, 1] = more * (r_in + widths) / widths * unit_out
-    rows[:, 2] = 1.0
-    rows[:, 3] = widths * unit_in
+    half, more = widths[:usable] / 2.0, more[:usable]
+    first, last = rates[:usable], np.minimum(rates[1 : usable + 1], rates[:usable])
+    middle = np.square(more / (half * (np.sqrt(first) + np.sqrt(last))))
+    middle = np.clip(middle, last, first)
+    found = np.empty((2 * usable, 4))
+    for place, here, there in ((0, first, middle), (1, middle, last)):
+        gain = half * np.sqrt(here * there)
+        excess = here * half - gain
+        bent = excess > 1e-13 * gain
+        r_in = np.where(bent, gain * half / np.where(bent, excess, 1.0), 1e13 * half)
+        found[place::2, 0] = r_in * unit_in
+        found[place::2, 1] = gain * (r_in + half) / half * unit_out
+        found[place::2, 2] = 1.0
+        found[place::2, 3] = half * unit_in
     if usable:
-        rows[-1, 3] = np.inf
-    return rows
+        found[-1, 3] = np.inf
+    return found

@@ -40,7 +40,8 @@ def finish_compiled(
         return Verdict.NOTHING
     if len(hops) > MAX_HOPS or any(hop.tax_in_ppm for hop in hops):
         return Verdict.ELSEWHERE
-    headers = [hop.family.exact_header(hop.state, hop.i, hop.j) for hop in hops]
+    now = context.timestamp
+    headers = [hop.family.exact_header(hop.family.at(hop.state, now), hop.i, hop.j) for hop in hops]
     if any(header is None for header in headers):
         return Verdict.ELSEWHERE
     limbs = b"".join(header.limbs for header in headers if header is not None)
