@@ -19,11 +19,13 @@ from ouro.protocols.kernels.concentrated import (
     REFUSED,
     STABLE,
     VOLATILE,
+    WEIGHTED,
     exact_in,
     limb,
 )
 from ouro.protocols.kernels.solidly import stable_in, volatile_in
 from ouro.protocols.kernels.ticks import sqrt_ratio_at_tick
+from ouro.protocols.kernels.weighted import weighted_in
 from ouro.protocols.kernels.wide import (
     bit_length,
     floor_div,
@@ -66,6 +68,8 @@ def quote_edge(header: int, amount: Any) -> Any:
         return stable_in(header, amount)
     if kind == VOLATILE:
         return volatile_in(header, amount)
+    if kind == WEIGHTED:
+        return weighted_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero
