@@ -164,7 +164,7 @@ def _multiplied(x: int, y: int, up: bool) -> int | None:
 
 
 def pow_up(x: int, y: int, shortcuts: bool = True) -> int:
-    """x^y, not below the true value. ``shortcuts``: exponents 1, 2 and 4 are multiplied out (all but the first pools)."""
+    """x^y, not below the true value; ``shortcuts``: exponents 1, 2 and 4 are multiplied out (later pools)."""
     if shortcuts and (exact := _multiplied(x, y, True)) is not None:
         return exact
     raw = pow_raw(x, y)

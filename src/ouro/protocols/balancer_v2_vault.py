@@ -1,10 +1,11 @@
 """What all pools of Balancer's second Vault share: balances held by the Vault, its logs and its storage words.
 
 A pool is named by its contract's address, which is the head of its 32-byte id; the Vault (``manager``) emits its
-swaps, joins and exits with that id as first topic, the pool's own contract emits fee, pause, amplification and rates.
+swaps, joins and exits with that id as first topic, the pool's own contract fee, pause, amplification and rates.
 A balance is cash in the Vault plus what an asset manager has taken out: curves see the sum, swaps pay from cash.
 """
 
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from ouro.hashing import keccak, topic
 from ouro.protocols import jsonform
 from ouro.protocols.balancer_math import ONE
-from ouro.protocols.base import DecodeError, Family, Limits, QuoteError, StorageWrite
+from ouro.protocols.base import DecodeError, Limits, QuoteError, StorageWrite
 from ouro.protocols.eventdata import data_words, in_range, sint, topic_words, uint
 from ouro.types import Address, BlockContext, Log
 
@@ -31,7 +32,7 @@ VAULT_TOPICS = (SWAP_TOPIC, BALANCE_CHANGED_TOPIC, BALANCE_MANAGED_TOPIC)
 
 
 class BalanceDelta(msgspec.Struct, frozen=True):
-    """Changes of cash and of managed balances by position; ``stamped`` are the positions that now carry ``block``."""
+    """Changes of cash and managed balances by position; the positions ``stamped`` carry ``block`` from now on."""
 
     cash: tuple[int, ...]
     managed: tuple[int, ...]
@@ -144,8 +145,8 @@ def apply(state: Any, delta: VaultDelta) -> Any:
         return msgspec.structs.replace(state, swap_fee=delta.swap_fee)
     if isinstance(delta, PauseDelta):
         return msgspec.structs.replace(state, paused=delta.paused)
-    cash = tuple(map(int.__add__, state.cash, delta.cash))
-    managed = tuple(map(int.__add__, state.managed, delta.managed))
+    cash = tuple(held + change for held, change in zip(state.cash, delta.cash, strict=True))
+    managed = tuple(away + change for away, change in zip(state.managed, delta.managed, strict=True))
     for token, held, away in zip(state.tokens, cash, managed, strict=True):
         if held < 0 or away < 0 or held + away > MAX_BALANCE:
             raise DecodeError(f"{state.address} would hold {held} and manage {away} of {token}")
@@ -210,7 +211,7 @@ def most_with_net(net: int, fee: int) -> int:
     return amount
 
 
-def limits_below(family: Family, state: Any, i: int, j: int, most_in: int, context: BlockContext) -> Limits:
+def limits_below(family: Any, state: Any, i: int, j: int, most_in: int, context: BlockContext) -> Limits:
     """The largest input up to ``most_in`` that the pool takes: all of it, or what the Vault's cash can pay for."""
 
     def tried(amount: int) -> int | None:
@@ -233,7 +234,7 @@ def limits_below(family: Family, state: Any, i: int, j: int, most_in: int, conte
 
 # Storage: where the Vault keeps balances.
 
-POOL_TOKENS_SLOTS = {GENERAL: 5, MINIMAL: 7, TWO_TOKEN: 9}
+POOL_TOKENS_SLOTS = {GENERAL: 1, MINIMAL: 7, TWO_TOKEN: 9}
 
 
 def _mapped(key: int, slot: int) -> int:
@@ -251,9 +252,9 @@ def balance_words(state: Any) -> dict[int, int]:
     base = _mapped(pool_id, POOL_TOKENS_SLOTS[kind])
     per_token = list(zip(state.tokens, state.cash, state.managed, state.changed_at, strict=True))
     if kind == MINIMAL:
-        return {_mapped(int(token, 16), base): balance_word(*rest) for token, *rest in per_token}
+        return {_mapped(int(token, 16), base): balance_word(a, b, c) for token, a, b, c in per_token}
     if kind == GENERAL:  # an enumerable map: length, entries (token, balance), indices
-        return {_mapped(k, base + 1) + 1: balance_word(*rest) for k, (_, *rest) in enumerate(per_token)}
+        return {_mapped(k, base + 1) + 1: balance_word(a, b, c) for k, (_, a, b, c) in enumerate(per_token)}
     pair = b"".join(int(token, 16).to_bytes(20) for token in state.tokens)
     here = _mapped(int.from_bytes(keccak(pair)), base + 2)
     block = max(state.changed_at)
@@ -286,7 +287,7 @@ def token_list(value: Any, low: int, high: int) -> tuple[Address, ...]:
     if not isinstance(value, list | tuple) or not low <= len(value) <= high:
         raise ValueError(f"tokens: a list of {low} to {high} addresses is expected, got {value!r:.80}")
     tokens = tuple(jsonform.address(token, f"tokens[{k}]") for k, token in enumerate(value))
-    if any(one >= other for one, other in zip(tokens, tokens[1:], strict=False)):
+    if any(one >= other for one, other in pairwise(tokens)):
         raise ValueError("tokens: ascending order is expected")
     return tokens
 

@@ -4,8 +4,8 @@ Amounts are those of ``onSwap``: fee first (rounded up), then 18 decimals, then 
 most 30 % of a balance goes in or out. The first pools (2021) raise every power by logarithms; later ones multiply
 exponents 1, 2 and 4 out: ``exact_powers``. Protocol fees are settled at joins and exits and do not touch a swap.
 
-Field sources: all ``from_logs`` of the Vault and the pool, or ``fixed``. A pause of the whole Vault, possible in the
-months after its deployment, emits no log with a pool's id: pre-flight finds it.
+Field sources: all ``from_logs`` of the Vault and the pool, or ``fixed``. A pause of the whole Vault, possible in
+the months after its deployment, emits no log with a pool's id: pre-flight finds it.
 """
 
 from collections.abc import Mapping
@@ -45,9 +45,10 @@ MAX_RATIO = 3 * ONE // 10
 MIN_WEIGHT = ONE // 100
 MAX_TOKENS = 50
 GAS = 75_000
-_KNOTS = 32
-_DEPTHS = (np.arange(1, _KNOTS + 1) / _KNOTS) ** 2
-"""Knots lie denser near the present price: a small gap is traded away by a small amount, which must be as exact."""
+_KNOTS = 40
+_FALLS = (np.arange(_KNOTS + 1) / _KNOTS) ** 3
+"""Where knots lie, as shares of the whole fall of the rate: denser near the present rate, because a small gap is
+traded away by a small amount, which must be as exact."""
 
 
 class BalancerV2WeightedState(msgspec.Struct, frozen=True):
@@ -140,9 +141,11 @@ class BalancerV2Weighted:
         gamma = 1.0 - state.swap_fee / ONE
         if state.weights[i] == state.weights[j]:
             return np.array([[balance_in, balance_out, gamma, most]], dtype=np.float64)
-        inputs = np.concatenate(([0.0], most * gamma * _DEPTHS))
         exponent = state.weights[i] / state.weights[j]
-        logs = np.log1p(inputs / balance_in)
+        steepness = exponent + 1.0
+        fall = -np.expm1(-steepness * np.log1p(most * gamma / balance_in))
+        logs = -np.log1p(-fall * _FALLS) / steepness
+        inputs = balance_in * np.expm1(logs)
         left = balance_out * np.exp(-exponent * logs)
         gains = left[:-1] * -np.expm1(-exponent * np.diff(logs))
         return pieces(inputs, gains, exponent * left / (balance_in + inputs), gamma)

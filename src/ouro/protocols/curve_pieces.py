@@ -1,8 +1,8 @@
 """A smooth concave curve as constant-product pieces for the search: value and slope agree at every knot.
 
-Between two knots lie two pieces that meet with one slope, so the whole has no kinks. A piece from its start is
-``s·t / (1 + t/k)`` with slope ``s / (1 + t/k)²``; with ``q = 1 + t/k`` at their ends, widths ``m`` and ``n``, slopes
-``s0`` and ``s1`` and the value ``V`` gained between the knots::
+Between two knots lie two pieces that meet with one slope: the whole has no kinks. A piece from its start is
+``s·t / (1 + t/k)`` with slope ``s / (1 + t/k)²``; with ``q = 1 + t/k`` at their ends, widths ``m`` and ``n``,
+slopes ``s0`` and ``s1`` and the value ``V`` gained between the knots::
 
     q1·q2 = sqrt(s0/s1) = Q        s0·m/q1 + s0·n/(q1·Q) = V    so    q1 = s0·(m + n/Q) / V,    q2 = Q / q1
 

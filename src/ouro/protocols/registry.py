@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ouro.protocols.algebra_adaptive import AlgebraAdaptive
 from ouro.protocols.algebra_integral import AlgebraIntegral
+from ouro.protocols.balancer_v2_stable import BalancerV2Stable
+from ouro.protocols.balancer_v2_weighted import BalancerV2Weighted
 from ouro.protocols.base import Family
 from ouro.protocols.pancakeswap_v3 import PancakeV3
 from ouro.protocols.slipstream import Slipstream
@@ -52,6 +54,8 @@ FAMILIES: dict[str, Family] = {
         AlgebraIntegral(),
         AlgebraAdaptive(),
         Swapr(),
+        BalancerV2Weighted(),
+        BalancerV2Stable(),
     )
 }
 
@@ -65,6 +69,8 @@ PROOFS: Mapping[str, Proof] = {
     "algebra_integral": Proof(100_000),
     "algebra_adaptive": Proof(100_000),
     "swapr": Proof(100_000),
+    "balancer_v2_weighted": Proof(200_000),
+    "balancer_v2_stable": Proof(150_000),
 }
 
 

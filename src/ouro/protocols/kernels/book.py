@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ouro.protocols.kernels.balancer_stable import stable_curve_in
 from ouro.protocols.kernels.concentrated import (
+    BALANCER_STABLE,
     CONCENTRATED,
     CONSTANT_PRODUCT,
     DONE,
@@ -70,6 +72,8 @@ def quote_edge(header: int, amount: Any) -> Any:
         return volatile_in(header, amount)
     if kind == WEIGHTED:
         return weighted_in(header, amount)
+    if kind == BALANCER_STABLE:
+        return stable_curve_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero

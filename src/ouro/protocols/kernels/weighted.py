@@ -1,10 +1,10 @@
 # pyright: basic, reportCallIssue=false, reportOptionalCall=false, reportArgumentType=false
 """Weighted pools compiled; the formulas are those of ``ouro.protocols.balancer_math`` and ``balancer_v2_weighted``.
 
-Header limbs: see ``ouro.protocols.headers.weighted_header``. An input of at most 30 % leaves the power's base within
-(0.76, 1], so only that range is here: logarithms are negative, magnitudes are computed. Divisions by constants are
-multiplications with ``ceil(2^s / d)``, exact for every numerator below ``2^n`` where that exceeds ``2^s / d`` by less
-than ``2^(s - n) / d``.
+Header limbs: see ``ouro.protocols.headers.weighted_header``. An input of at most 30 % leaves the power's base
+within (0.76, 1], so only that range is here: logarithms are negative, magnitudes are computed. Divisions by
+constants are multiplications with ``ceil(2^s / d)``, exact for every numerator below ``2^n`` where that exceeds
+``2^s / d`` by less than ``2^(s - n) / d``.
 """
 
 from typing import Any
