@@ -199,19 +199,25 @@ def _small(cash: tuple[int, int] = (1000, 2000)) -> BalancerV2WeightedState:
     )
 
 
+def _after(state: BalancerV2WeightedState, log: Log) -> BalancerV2WeightedState:
+    delta = WEIGHTED.decode(state, log, 1)
+    assert delta is not None
+    return WEIGHTED.apply(state, delta)
+
+
 def test_asset_managers_move_cash_and_report_gains() -> None:
     state = _small()
     signature = "PoolBalanceManaged(bytes32,address,address,int256,int256)"
     indexed = [int(state.pool_id, 16), 7, int(state.tokens[1], 16)]
     taken = _log(VAULT, signature, indexed, ["int256", "int256"], [-500, 500])
-    after = WEIGHTED.apply(state, WEIGHTED.decode(state, taken, 1))
+    after = _after(state, taken)
     assert (after.cash, after.managed, after.changed_at) == ((1000, 1500), (0, 500), (0, 0))
     gain = _log(VAULT, signature, indexed, ["int256", "int256"], [0, 25])
-    after = WEIGHTED.apply(after, WEIGHTED.decode(after, gain, 1))
+    after = _after(after, gain)
     assert (after.cash, after.managed, after.changed_at) == ((1000, 1500), (0, 525), (9, 9))
     lost = _log(VAULT, signature, indexed, ["int256", "int256"], [0, -526])
     with pytest.raises(DecodeError, match="manage -1"):
-        WEIGHTED.apply(after, WEIGHTED.decode(after, lost, 1))
+        _after(after, lost)
     empty = msgspec.structs.replace(state, cash=(1000, 10), managed=(0, 1990))
     with pytest.raises(QuoteError, match="cash"):
         WEIGHTED.quote_in(empty, 0, 1, 100, CONTEXT)
@@ -227,12 +233,12 @@ def test_logs_that_contradict_the_pool_are_refused() -> None:
     with pytest.raises(DecodeError, match="none of its tokens"):
         WEIGHTED.decode(state, _log(VAULT, swap, [pool, first, 7], words, [1, 1]), 1)
     with pytest.raises(DecodeError, match="hold -1"):
-        WEIGHTED.apply(state, WEIGHTED.decode(state, _log(VAULT, swap, [pool, first, second], words, [1, 2001]), 1))
+        _after(state, _log(VAULT, swap, [pool, first, second], words, [1, 2001]))
     assert WEIGHTED.decode(state, _log(VAULT, swap, [pool + 1, first, second], words, [1, 1]), 1) is None
     changed = "PoolBalanceChanged(bytes32,address,address[],int256[],uint256[])"
     types = ["address[]", "int256[]", "uint256[]"]
     join = _log(VAULT, changed, [pool, 7], types, [list(state.tokens), [100, -50], [1, 2]])
-    assert WEIGHTED.apply(state, WEIGHTED.decode(state, join, 1)).cash == (1099, 1948)
+    assert _after(state, join).cash == (1099, 1948)
     other = _log(VAULT, changed, [pool, 7], types, [list(state.tokens[::-1]), [100, -50], [1, 2]])
     with pytest.raises(DecodeError, match="other tokens"):
         WEIGHTED.decode(state, other, 1)
