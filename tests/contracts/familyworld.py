@@ -11,8 +11,9 @@ import rlp
 from tests.differential import sources
 from world import Pool, World, address_of, calldata, decode, encode
 
-from ouro.execution.shapes import PAIRS
 from ouro.hashing import keccak
+from ouro.protocols.registry import FAMILIES as REGISTERED
+from ouro.protocols.steps import Shape
 from ouro.types import Address, Hop
 
 FAMILIES = ("solidly", "swapr", "pancakeswap_v3", "slipstream", "algebra_integral")
@@ -143,7 +144,7 @@ class FamilyWorld(World):
         if pool.family == "solidly":
             signature = "getAmountOut(uint256,address)"
             return self.read(pool.address, signature, ["uint256"], amount_in, token_in)[0]
-        if pool.family in PAIRS:
+        if REGISTERED[pool.family].shape is Shape.PAIR:
             reserves = self.read(pool.address, "getReserves()", ["uint112", "uint112", "uint32"])
             r_in, r_out = (reserves[0], reserves[1]) if zero else (reserves[1], reserves[0])
             net = amount_in * 9975

@@ -14,12 +14,17 @@ from ouro.execution.encode import encode_plan
 from ouro.execution.encode_dag import Guards, encode_dag
 from ouro.execution.program import Kind, Op, Program, encode_program
 from ouro.execution.reverts import classify_revert
-from ouro.execution.shapes import CONCENTRATED, PAIRS
 from ouro.hashing import selector
+from ouro.protocols.registry import FAMILIES as REGISTERED
+from ouro.protocols.steps import Shape
 from ouro.types import Hop
 
 AMOUNT = 10**16
 ALL = (*FAMILIES, "v2", "v3")
+PAIRS, CONCENTRATED = (
+    sorted(name for name in FAMILIES if REGISTERED[name].shape is shape)
+    for shape in (Shape.PAIR, Shape.CONCENTRATED)
+)
 PAIR_CALLBACKS = (
     "uniswapV2Call", "pancakeCall", "joeCall", "hook", "DXswapCall", "BiswapCall", "apeCall", "swapsiesCall",
     "waultSwapCall", "jetswapCall", "babyCall", "elkCall", "mdexCall", "nomiswapCall", "solarFlashCall",
@@ -82,7 +87,7 @@ def test_a_split_through_the_family(world: FamilyWorld, family: str) -> None:
     run(world, (a, b, back), encode_dag((a, b, back), world.tokens["W"], gain, Guards(100)), gain)
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) & CONCENTRATED))
+@pytest.mark.parametrize("family", CONCENTRATED)
 def test_the_family_lends(world: FamilyWorld, family: str) -> None:
     """LOAN_V3 on the family's own ``flash``; the fee is what the pool asks for, and one unit less is refused."""
     pool = world.pools["W", "T1", family]
@@ -110,7 +115,7 @@ def test_a_pool_that_moved_is_a_competitive_miss(world: FamilyWorld, family: str
         assert reason_of(world, data)[0] == "competitive"
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) & PAIRS))
+@pytest.mark.parametrize("family", PAIRS)
 def test_a_unit_more_than_the_pool_owes_is_refused(world: FamilyWorld, family: str) -> None:
     hops = world.cycle((family, "v2"), AMOUNT)
     more = hops[0].amount_out_wei + 1
@@ -118,7 +123,7 @@ def test_a_unit_more_than_the_pool_owes_is_refused(world: FamilyWorld, family: s
     assert reason_of(world, encode_plan(greedy, world.tokens["W"], 1, 100))[0] == "competitive"
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) & PAIRS))
+@pytest.mark.parametrize("family", PAIRS)
 def test_a_pair_that_somebody_else_asked_is_not_obeyed(world: FamilyWorld, family: str) -> None:
     world.transfer(world.tokens["W"], world.executor, 10**18)
     pair = world.pools["W", "T1", family].address
@@ -130,7 +135,7 @@ def test_a_pair_that_somebody_else_asked_is_not_obeyed(world: FamilyWorld, famil
     assert world.balance(world.tokens["W"], world.executor) == 10**18
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) & CONCENTRATED))
+@pytest.mark.parametrize("family", CONCENTRATED)
 def test_a_strangers_swap_to_the_executor_starts_nothing(world: FamilyWorld, family: str) -> None:
     """A concentrated pool calls back whoever called it, so the executor only receives what he pays for."""
     pool = world.pools["W", "T1", family].address

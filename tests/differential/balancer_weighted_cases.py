@@ -11,7 +11,8 @@ from tests.differential.balancer_world import ZERO, BalancerChain, VaultMirror, 
 from tests.differential.chain import OWNER, Reverted
 
 from ouro.protocols.balancer_math import ONE
-from ouro.protocols.balancer_v2_weighted import BalancerV2Weighted, BalancerV2WeightedState
+from ouro.protocols.balancer_v2_weighted import BalancerV2Weighted
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.base import QuoteError
 from ouro.testnet.abi import call_bytes
 
@@ -73,6 +74,7 @@ class BalancerV2WeightedWorld:
             play.act()
         if rng.random() < 0.9:
             play.resume()
+        play.mirror.expect("the pool read anew", chain.read_anew(FAMILY, play.state), play.state)
         for _ in range(cases):
             self.tally.refused += play.case()
         play.mirror.compare_all()

@@ -11,6 +11,8 @@ from tests.differential.mirror import Mirror
 from ouro.hashing import keccak, topic
 from ouro.protocols import balancer_v2_vault as vault
 from ouro.protocols.base import StorageWrite
+from ouro.protocols.creation import NewPool
+from ouro.protocols.reads import play
 from ouro.testnet.abi import call_bytes
 from ouro.testnet.artifacts import Artifact, load_json
 from ouro.types import Address, BlockContext, Log
@@ -102,6 +104,21 @@ class BalancerChain(Chain):
         """(paused, end of the buffer period)."""
         paused, _, end = decode(["bool", "uint256", "uint256"], self.call(pool, call_bytes("getPausedState()")))
         return paused, end
+
+    def read_anew(self, family: Any, state: Any) -> Any:
+        """The pool as its family's reading script finds it through view calls."""
+
+        def answer(ask: Any) -> bytes | None:
+            mark = self.evm.snapshot()
+            try:
+                return self.call(ask.target, ask.data)
+            except Reverted:
+                return None
+            finally:
+                self.evm.revert(mark)
+
+        found = play(family.read(NewPool("dex", family.name, state.address, (), 0)), answer)
+        return family.from_json(family.to_json(found))
 
     def context(self) -> BlockContext:
         """The block that calls run in."""

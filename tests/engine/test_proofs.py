@@ -12,8 +12,7 @@ from ouro.config.load import config_to_toml, load_config
 from ouro.config.model import ChainConfig
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes, why_off
-from ouro.protocols import registry
-from ouro.protocols.registry import PROVEN_CASES, Proof, proof_of
+from ouro.protocols.registry import FAMILIES, PROVEN_CASES, Proof, proof_of
 from ouro.types import Mode
 
 A, B, C = ("0x" + digit * 40 for digit in "abc")
@@ -22,7 +21,7 @@ SIGNED = {"by": "A. Person", "date": "2026-11-22", "reason": "tried by hand on t
 
 @pytest.fixture(autouse=True)
 def _solidly_is_not_proven(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PROOFS", {**registry.PROOFS, "solidly": Proof(PROVEN_CASES - 1)})
+    monkeypatch.setattr(type(FAMILIES["solidly"]), "proof", Proof(PROVEN_CASES - 1))
 
 
 def chain(**solidly: Any) -> ChainConfig:

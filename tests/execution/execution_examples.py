@@ -7,7 +7,8 @@ from ouro.chain.fees import FeeModel
 from ouro.config.model import ChainConfig
 from ouro.execution.planner import PlanContext
 from ouro.execution.settlement import TRANSFER_TOPIC, Ours
-from ouro.execution.swaplogs import V2_SWAP_TOPIC, V3_SWAP_TOPIC
+from ouro.protocols.uniswap_v2 import SWAP_TOPIC as V2_SWAP_TOPIC
+from ouro.protocols.v3_events import SWAP_TOPIC as V3_SWAP_TOPIC
 from ouro.types import (
     Address,
     Attempt,

@@ -35,9 +35,10 @@ from ouro.execution.settlement import (
     realised_profit,
     token_transfers,
 )
-from ouro.execution.swaplogs import V2_SWAP_TOPIC, V3_SWAP_TOPIC
 from ouro.hashing import topic
 from ouro.ledger.entries import balance_entries
+from ouro.protocols.uniswap_v2 import SWAP_TOPIC as V2_SWAP_TOPIC
+from ouro.protocols.v3_events import SWAP_TOPIC as V3_SWAP_TOPIC
 from ouro.types import AttemptKind, Log, OutcomeKind, Plan
 
 PLAN = plan(10)

@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ouro.config.model import DexConfig
-from ouro.market.creation import PAIR_CREATED
 from ouro.market.errors import MarketError, Remedy
 from ouro.market.journal import Head
 from ouro.market.market import Market
-from ouro.protocols.uniswap_v2 import UniswapV2, UniswapV2State
+from ouro.protocols.uniswap_v2 import PAIR_CREATED, UniswapV2, UniswapV2State
 from ouro.types import BlockUpdate
 
 from .streams import CHAIN, ChainBuilder, address, sync_log, v2_state, word
@@ -165,9 +164,7 @@ def test_new_pools_are_announced() -> None:
     result = market.apply(
         chain.block([(factory, topics, data), (address(8), topics, data), (factory, topics[:2], data)])
     )
-    assert [(p.address, p.token0, p.token1, p.fee_ppm) for p in result.new_pools] == [
-        (address(3), token0, token1, 2500)
-    ]
+    assert [(p.address, *p.tokens, p.fee_ppm) for p in result.new_pools] == [(address(3), token0, token1, 2500)]
     assert result.unknown_logs == 2
 
 

@@ -12,10 +12,10 @@ from ouro.chain.rpc import Transport
 from ouro.config.model import ChainConfig, DexConfig
 from ouro.hashing import keccak
 from ouro.market.bootstrap import load_market
-from ouro.market.creation import PAIR_CREATED
 from ouro.market.discovery import discover, discovery_path
 from ouro.market.errors import SyncError
 from ouro.market.sync import verify
+from ouro.protocols.uniswap_v2 import PAIR_CREATED
 from ouro.testnet.client import Client
 from ouro.testnet.deployment import Deployment
 

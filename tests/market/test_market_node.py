@@ -108,7 +108,7 @@ async def test_pools_born_meanwhile_join_and_sick_ones_come_back(
     traffic.mine()
     result = market.apply(await read_update(reader, "ethereum", client.block_number(), market.topics))
     [born] = result.new_pools
-    assert (born.token0, born.token1) == (token0, token1)
+    assert born.tokens == (token0, token1)
     [pool_id] = (await join_pools(market, config, reader, result.new_pools)).tolist()
     assert not market.arrays.enabled[pool_id]
     for token in (token0, token1):

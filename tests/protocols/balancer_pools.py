@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from tests.protocols.pools import CONTEXT
 
 from ouro.protocols.balancer_math import ONE
-from ouro.protocols.balancer_v2_stable import NO_PROVIDER, BalancerV2StableState
-from ouro.protocols.balancer_v2_weighted import BalancerV2WeightedState
+from ouro.protocols.balancer_v2_stable_state import NO_PROVIDER, BalancerV2StableState
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 
 POOL = "0x" + "5" * 40
 VAULT = "0x" + "b" * 40

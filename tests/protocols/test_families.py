@@ -13,8 +13,8 @@ from tests.protocols.pools import CONTEXT, POOL, TOKENS, pairs, pools
 from tests.protocols.test_quotes import solidly_pools
 
 from ouro.protocols.algebra_integral import AlgebraIntegralState
-from ouro.protocols.balancer_v2_stable import BalancerV2StableState
-from ouro.protocols.balancer_v2_weighted import BalancerV2WeightedState
+from ouro.protocols.balancer_v2_stable_state import BalancerV2StableState
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.base import QuoteError, Source, swap_to_rate
 from ouro.protocols.pancakeswap_v3 import PancakeV3State
 from ouro.protocols.registry import FAMILIES

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
+from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -34,23 +36,20 @@ class SignOff(_Section):
     reason: Annotated[str, Field(min_length=10)]
 
 
-FamilyName = Literal[
-    "uniswap_v2",
-    "swapr",
-    "uniswap_v3",
-    "pancakeswap_v3",
-    "slipstream",
-    "uniswap_v4",
-    "algebra_integral",
-    "algebra_adaptive",
-    "solidly",
-]
+def _known_family(name: str) -> str:
+    if name not in CATALOGUE:
+        quoted = [repr(known) for known in sorted(CATALOGUE)]
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(quoted[:-1])} or {quoted[-1]}"})
+    return name
+
+
+FamilyName = Annotated[str, AfterValidator(_known_family)]
 
 
 class DexConfig(_Section):
     """One factory whose pools are watched; for ``uniswap_v4`` the factory is the pool manager.
 
-    ``unproven`` watches a family whose proof is not whole (see ``protocols.registry.PROOFS``); live it needs
+    ``unproven`` watches a family whose proof is not whole (see ``protocols.proof``); live it needs
     ``sign_off`` as well.
     """
 
@@ -63,12 +62,14 @@ class DexConfig(_Section):
     sign_off: SignOff | None = None
 
     @model_validator(mode="after")
-    def _fee_belongs_to_v2(self) -> Self:
-        if self.family == "uniswap_v2" and self.fee_ppm is None:
-            raise ValueError(f"dex {self.name!r}: fee_ppm is needed for uniswap_v2 (3000 means 0.30 %)")
-        if self.family != "uniswap_v2" and self.fee_ppm is not None:
+    def _fee_where_no_contract_tells_it(self) -> Self:
+        configured = CATALOGUE[self.family].fee_configured
+        if configured and self.fee_ppm is None:
+            raise ValueError(f"dex {self.name!r}: fee_ppm is needed for {self.family} (3000 means 0.30 %)")
+        if not configured and self.fee_ppm is not None:
+            only = ", ".join(name for name, entry in CATALOGUE.items() if entry.fee_configured)
             raise ValueError(
-                f"dex {self.name!r}: fee_ppm is only for uniswap_v2; pools of {self.family} tell theirs, remove it"
+                f"dex {self.name!r}: fee_ppm is only for {only}; pools of {self.family} tell theirs, remove it"
             )
         return self
 

@@ -14,7 +14,6 @@ from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
 from ouro.engine.proofs import allowed_dexes
 from ouro.execution.contract import event_topics
-from ouro.execution.layouts import DRIFTING
 from ouro.execution.shadow import ShadowError, ShadowEvm
 from ouro.market.bootstrap import load_market
 from ouro.market.errors import SyncError
@@ -23,6 +22,7 @@ from ouro.market.journal import ApplyResult
 from ouro.market.market import Market
 from ouro.market.prices import PoolPrices
 from ouro.market.refresh import refresh_market
+from ouro.protocols.registry import FAMILIES
 from ouro.search.finder import Finder
 from ouro.strategies.cyclic import CyclicStrategy
 from ouro.types import BlockUpdate, Hash, Mode, PoolId, Rollback
@@ -137,7 +137,7 @@ class ChainState:
         self.recent.append(block)
         self.touched.update(result.touched.tolist())
         if self.shadow is not None:
-            self._moved.update(k for k in result.touched.tolist() if self._state_at(k).family in DRIFTING)
+            self._moved.update(k for k in result.touched.tolist() if FAMILIES[self._state_at(k).family].drifts)
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 

@@ -10,9 +10,9 @@ from ouro.chain.rpc import Caller
 from ouro.engine.chain_state import ChainState
 from ouro.engine.token_watch import TokenWatch
 from ouro.execution.shadow import ShadowError
-from ouro.market.creation import NewPool
 from ouro.market.errors import MarketError, SyncError
 from ouro.market.upkeep import join_pools, repair_pools, save_market
+from ouro.protocols.creation import NewPool
 
 log = structlog.get_logger(__name__)
 

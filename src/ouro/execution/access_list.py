@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from ouro.execution.shapes import MANAGED
 from ouro.execution.slots import BalanceSlot
-from ouro.protocols.v3_storage import mapping_slot, slot0_words
+from ouro.protocols.registry import FAMILIES
 from ouro.types import Address, Hop
 
 AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
@@ -21,11 +20,6 @@ AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
 ADDRESS_COST, ADDRESS_SAVING = 2_400, 2_500
 SLOT_COST, SLOT_SAVING = 1_900, 2_000
 """A first write without a read before saves 2100; swaps read every word that they write."""
-
-_V2_SWAP_SLOTS = (6, 7, 8, 9, 10, 12)
-"""token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
-_V2_LAYOUT = frozenset(("uniswap_v2", "swapr"))
-_V3_LAYOUT = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -86,14 +80,14 @@ def of_plan(
     """
     touched: dict[Address, set[int]] = {}
     for hop in hops:
-        if hop.family in MANAGED:  # no contract of its own; what the manager touches depends on the netting
+        family = FAMILIES.get(hop.family)
+        if family is not None and family.managed:  # what the manager touches depends on the netting
             continue
-        own = touched.setdefault(hop.pool, set())
+        touched.setdefault(hop.pool, set())
         state = states.get(hop.pool)
-        if hop.family in _V2_LAYOUT:
-            own.update(_V2_SWAP_SLOTS)
-        elif hop.family in _V3_LAYOUT and state is not None:
-            own.update(_v3_words(state, hop.i == 0))
+        if family is not None and state is not None:
+            for address, slot in family.swap_places(state, hop.i, hop.j):
+                touched.setdefault(address, set()).add(slot)
         # A pool's own balance of both its tokens changes, whoever stands before and after it.
         for token in (hop.token_in, hop.token_out):
             place = balance_slots.get(token)
@@ -104,20 +98,3 @@ def of_plan(
     if place is not None:
         touched.setdefault(profit_token, set()).update((place.slot(treasury), place.slot(executor)))
     return pruned(touched, (executor,))
-
-
-def _v3_words(state: Any, zero_for_one: bool) -> tuple[int, ...]:
-    """Words that any swap in this direction touches: price, liquidity, fee growth, the first word of the tick
-    bitmap.
-
-    What a swap crosses beyond is left out: it depends on the amount, and not listing it costs nothing.
-    """
-    layout, zero = state.layout, 0 if zero_for_one else 1
-    compressed = state.tick // state.tick_spacing + zero
-    fee_growth = layout.slot0 + (2 if layout.fee_word else 1) + zero
-    return (*slot0_words(state), fee_growth, layout.liquidity, _bitmap_word(compressed >> 8, layout.bitmap))
-
-
-@lru_cache(maxsize=1 << 12)
-def _bitmap_word(word: int, mapping: int) -> int:
-    return mapping_slot(word, mapping)

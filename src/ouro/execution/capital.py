@@ -8,11 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ouro.execution.shapes import EXECUTABLE
+from ouro.execution.shapes import GIVES_CREDIT, shape_of
 from ouro.types import Address, Hop
-
-CREDIT_FAMILIES = EXECUTABLE
-"""Families whose pools pay out before they are paid."""
 
 _MILLION = 1_000_000
 
@@ -75,7 +72,7 @@ class Loan:
 
 def needs_capital(hops: Sequence[Hop]) -> bool:
     """Whether no hop can be had on credit first. With one, the outputs pay for everything in the end."""
-    return not any(hop.family in CREDIT_FAMILIES for hop in hops)
+    return not any(shape_of(hop) in GIVES_CREDIT for hop in hops)
 
 
 def cost_wei(source: LoanSource, amount_wei: int, gas_price_in_token_ppm: int) -> int:

@@ -18,7 +18,8 @@ from ouro.execution.program import (
     encode_program,
 )
 from ouro.execution.reverts import classify_revert
-from ouro.execution.shapes import CONCENTRATED, PAIRS
+from ouro.execution.shapes import executable_families, shape_of
+from ouro.protocols.steps import Shape
 from ouro.types import Address, Hop
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 
 MAX_HOPS = 6
 
-_FAMILIES = PAIRS | CONCENTRATED
+_SHAPES = frozenset((Shape.PAIR, Shape.CONCENTRATED))
 
 
 def encode_plan(
@@ -63,7 +64,7 @@ def operations(hops: Sequence[Hop]) -> tuple[Op, ...]:
     flows through the V2 hops between them straight into the creditor. The first pool is fed from the final output,
     which is here by then.
     """
-    v3 = [k for k, hop in enumerate(hops) if hop.family in CONCENTRATED]
+    v3 = [k for k, hop in enumerate(hops) if shape_of(hop) is Shape.CONCENTRATED]
     last = len(hops) - 1
     debt = v3[-1] if v3 else last
     ops = [_first(hops[debt], _pool_after(hops, debt)), *_pairs(hops, debt + 1, last + 1)]
@@ -79,7 +80,7 @@ def _pool_after(hops: Sequence[Hop], k: int) -> Address | None:
 
 
 def _first(hop: Hop, to: Address | None) -> Op:
-    if hop.family in CONCENTRATED:
+    if shape_of(hop) is Shape.CONCENTRATED:
         return _v3(hop, to)
     return Op(Kind.V2_FLASH, hop.pool.lower(), hop.i == 0, hop.amount_out_wei, None)
 
@@ -121,10 +122,9 @@ def _check_hops(hops: Sequence[Hop], profit_token: Address) -> None:
 
 
 def _check_hop(where: str, hop: Hop) -> None:
-    if hop.family not in _FAMILIES:
-        raise EncodeError(
-            f"{where}.family", f"{hop.family!r} has no operation; known: {', '.join(sorted(_FAMILIES))}"
-        )
+    if shape_of(hop) not in _SHAPES:
+        known = ", ".join(executable_families(_SHAPES))
+        raise EncodeError(f"{where}.family", f"{hop.family!r} has no operation; known: {known}")
     if (hop.i, hop.j) not in ((0, 1), (1, 0)):
         raise EncodeError(f"{where}.i", f"({hop.i}, {hop.j}) is not a direction of a two-token pool")
     for name in ("pool", "token_in", "token_out"):

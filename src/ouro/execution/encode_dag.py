@@ -23,7 +23,8 @@ from ouro.execution.program import (
     address_bytes,
     encode_program,
 )
-from ouro.execution.shapes import CONCENTRATED, EXECUTABLE, MANAGED, PAIRS
+from ouro.execution.shapes import EXECUTABLE, executable_families, shape_of
+from ouro.protocols.steps import Shape
 from ouro.types import Address, Hop
 
 MAX_DAG_HOPS = 32
@@ -33,7 +34,7 @@ MAX_DAG_HOPS = 32
 class Places:
     """What a plan's pools do not tell themselves.
 
-    ``v4_keys`` maps what hops of family ``uniswap_v4`` have as their pool to the key inside ``v4_manager``; the
+    ``v4_keys`` maps what hops through managed pools have as their pool to the key inside ``v4_manager``; the
     native coin is the zero address in those hops. ``wrapped_native`` is needed where it has to be changed into its
     token or back.
     """
@@ -118,13 +119,12 @@ def _moved_tokens(ops: Sequence[Op], profit_token: Address) -> tuple[Address, ..
 
 
 def _lower(where: str, hop: Hop, places: Places) -> Hop:
-    if hop.family not in EXECUTABLE:
-        raise EncodeError(
-            f"{where}.family", f"{hop.family!r} has no operation; known: {', '.join(sorted(EXECUTABLE))}"
-        )
+    if shape_of(hop) not in EXECUTABLE:
+        known = ", ".join(executable_families())
+        raise EncodeError(f"{where}.family", f"{hop.family!r} has no operation; known: {known}")
     if (hop.i, hop.j) not in ((0, 1), (1, 0)):
         raise EncodeError(f"{where}.i", f"({hop.i}, {hop.j}) is not a direction of a two-token pool")
-    v4 = hop.family in MANAGED
+    v4 = shape_of(hop) is Shape.MANAGED
     for name in ("token_in", "token_out") if v4 else ("pool", "token_in", "token_out"):
         value = getattr(hop, name)
         if not (v4 and value == NATIVE):
@@ -151,7 +151,7 @@ def _lower(where: str, hop: Hop, places: Places) -> Hop:
 
 def _check_key(where: str, hop: Hop, places: Places) -> None:
     if places.v4_manager is None:
-        raise EncodeError("places.v4_manager", "is needed for hops of family uniswap_v4")
+        raise EncodeError("places.v4_manager", f"is needed for hops of family {hop.family}")
     key = places.v4_keys.get(hop.pool)
     if key is None:
         raise EncodeError(f"{where}.pool", f"{hop.pool} has no key in places.v4_keys")
@@ -218,10 +218,10 @@ class _Schedule:
         self.places = places
         self.manager = (places.v4_manager or "").lower()
         self.wrapped = (places.wrapped_native or "").lower()
-        self.v4 = [hop for hop in hops if hop.family in MANAGED]
+        self.v4 = [hop for hop in hops if shape_of(hop) is Shape.MANAGED]
         ordered = _in_order(hops, profit_token)
-        self.v3 = [hop for hop in ordered if hop.family in CONCENTRATED]
-        self.v2 = [hop for hop in ordered if hop.family in PAIRS]
+        self.v3 = [hop for hop in ordered if shape_of(hop) is Shape.CONCENTRATED]
+        self.v2 = [hop for hop in ordered if shape_of(hop) is Shape.PAIR]
         self.unopened = {hop.pool for hop in self.v3}
         self.here: Counter[Address] = Counter()
         self.ops: list[Op] = []

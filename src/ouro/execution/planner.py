@@ -8,8 +8,10 @@ from ouro.config.model import BidConfig, ChainConfig
 from ouro.execution.encode import EncodeError, encode_plan
 from ouro.execution.encode_dag import Guards, Places, encode_dag
 from ouro.execution.program import PoolKey
-from ouro.execution.shapes import MANAGED
+from ouro.execution.shapes import shape_of
 from ouro.hashing import keccak
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.steps import ManagedSwap, Shape
 from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
@@ -62,7 +64,7 @@ def hops_of(
     for k, edge in enumerate(opportunity.cycle.edges):
         family = families[edge.pool]
         token_in, token_out = tokens[k], tokens[k + 1]
-        if family in MANAGED:
+        if family in FAMILIES and FAMILIES[family].managed:
             own = states[edge.pool].tokens
             token_in, token_out = own[edge.i], own[edge.j]
         hops.append(Hop(edge.pool, family, token_in, token_out, edge.i, edge.j, amounts[k], amounts[k + 1]))
@@ -92,14 +94,19 @@ def calldata_of(
 
     Raises ``EncodeError``.
     """
-    managed = {hop.pool: states[hop.pool] for hop in hops if hop.family in MANAGED}
-    if not managed and guards.deadline is None:
+    steps = [
+        FAMILIES[hop.family].encode_swap(states[hop.pool], hop.i, hop.j)
+        for hop in hops
+        if shape_of(hop) is Shape.MANAGED
+    ]
+    if not steps and guards.deadline is None:
         return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
+    managed = [step for step in steps if isinstance(step, ManagedSwap)]
     keys = {
-        pool: PoolKey(state.tokens[0], state.tokens[1], state.key_fee, state.tick_spacing, state.hooks)
-        for pool, state in managed.items()
+        step.pool: PoolKey(step.currency0, step.currency1, step.fee_ppm, step.tick_spacing, step.hooks)
+        for step in managed
     }
-    managers = {state.manager for state in managed.values()}
+    managers = {step.manager for step in managed}
     if not managers:
         return encode_dag(hops, profit_token, min_profit_wei, guards)
     if len(managers) > 1:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ouro.execution.layouts import Place, ViewCall
 from ouro.execution.slots import (
     PLAIN_TOKEN_SLOTS,
     PROXY_SLOTS,
@@ -13,6 +12,7 @@ from ouro.execution.slots import (
     holds,
 )
 from ouro.hashing import selector
+from ouro.protocols.storage import Place, ViewCall
 from ouro.types import Address
 
 BALANCE_OF = selector("balanceOf(address)")

@@ -13,19 +13,6 @@ from typing import Any, Protocol
 
 from ouro.execution.contract import OPERATORS_SLOT, SCRATCH_SLOTS
 from ouro.execution.evmdb import EvmDatabase, read_word_call
-from ouro.execution.layouts import (
-    BALANCES_NOT_TOLD,
-    Place,
-    clone_target,
-    drifting_places,
-    fee_holder,
-    known_words,
-    paid_fee_place,
-    places_from_logs,
-    pool_places,
-    ring_places,
-    view_calls,
-)
 from ouro.execution.program import NATIVE
 from ouro.execution.reading import (
     BALANCE_OF,
@@ -40,12 +27,15 @@ from ouro.execution.reading import (
 )
 from ouro.execution.slots import BalanceSlot
 from ouro.hashing import keccak
-from ouro.protocols.base import BalanceChange, StorageWrite, home_of
+from ouro.protocols.base import BalanceChange, Family, StorageWrite, home_of
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.storage import Place
 from ouro.types import Address, PoolId
 
 _EXECUTOR_SLOTS = (*range(4), *SCRATCH_SLOTS)
 _OTHERS_SLOTS = range(20)
 _U256 = (1 << 256) - 1
+_CLONE_HEAD, _CLONE_TAIL = bytes.fromhex("363d3d373d3d3d363d73"), bytes.fromhex("5af43d82803e903d91602b57fd5bf3")
 
 
 class ShadowError(RuntimeError):
@@ -53,9 +43,10 @@ class ShadowError(RuntimeError):
 
 
 class FamilyWrites(Protocol):
-    """The one method of a protocol family that is needed here."""
+    """What is needed here of the family of a delta."""
 
     def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]: ...
+    def paid_fee_place(self, state: Any, delta: Any) -> Place | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +161,13 @@ class ShadowEvm:
         self.treasury = "0x" + (words[self.executor, 2] & (1 << 160) - 1).to_bytes(20, "big").hex()
 
     async def _read_pools(self, reader: Reader, states: Sequence[Any]) -> Readings:
-        wanted = {state.address: pool_places(state) for state in states}
+        wanted = {state.address: list(_family(state).places(state)) for state in states}
         homes = {home_of(state) for state in states}
         codes = await read_codes(reader, homes, self.number)
         clones = {target for code in codes.values() if (target := clone_target(code))}
         words = await read_words(reader, [place for places in wanted.values() for place in places], self.number)
         for state in states:
-            wanted[state.address] += ring_places(state, words)
+            wanted[state.address] += _family(state).ring_places(state, words)
         words |= await read_words(
             reader, {place for ps in wanted.values() for place in ps} - words.keys(), self.number
         )
@@ -192,7 +183,7 @@ class ShadowEvm:
 
     async def _read_beside(self, reader: Reader, states: Sequence[Any], words: dict[Place, int]) -> Readings:
         """What swaps read in other contracts, as far as the node tells, else those contracts' first words."""
-        calls = [call for state in states for call in view_calls(state, words)]
+        calls = [call for state in states for call in _family(state).view_calls(state, words)]
         found = await read_accesses(reader, calls, self.number)
         others = {call.to for call in calls} - {home_of(state) for state in states}
         places = {*found.places, *((other, slot) for other in others for slot in _OTHERS_SLOTS)}
@@ -204,11 +195,10 @@ class ShadowEvm:
     ) -> Tokens:
         holders: dict[Address, list[Address]] = {}
         for state in states:
-            fees = fee_holder(state, words or {})
+            moved = (home_of(state), *_family(state).other_holders(state, words or {}))
             for token in state.tokens:
                 if token != NATIVE:
-                    holders.setdefault(token, []).append(home_of(state))
-                    holders[token] += [fees] if fees else []
+                    holders.setdefault(token, []).extend(moved)
         own = [self.executor, self.treasury]
         readings = TokenReader(reader, self.number, self.balance_slots)
         return await readings.read({token: [*dict.fromkeys(pools), *own] for token, pools in holders.items()})
@@ -240,7 +230,7 @@ class ShadowEvm:
             if state.address in self._pools:
                 for change in family.storage_writes(state, delta):
                     self._change(block, change)
-                place = paid_fee_place(state, delta)
+                place = family.paid_fee_place(state, delta)
                 if place is not None and not self.database.words.get(place):
                     self._change(block, StorageWrite(*place, 1))
                 self._pools[state.address] = state
@@ -255,10 +245,11 @@ class ShadowEvm:
         """
         number = self.number
         moved = [state for state in states if state.address in self._pools]
-        places = {place for state in moved for place in drifting_places(state)}
-        places |= {place for state in moved for place in ring_places(state, self.database.words)}
+        places = {place for state in moved for place in _family(state).drifting_places(state)}
         for state in moved:
-            if state.family in BALANCES_NOT_TOLD:
+            places.update(_family(state).ring_places(state, self.database.words))
+        for state in moved:
+            if not _family(state).balances_told:
                 known = [token for token in state.tokens if token in self.balance_slots]
                 places |= {(token, self.balance_slots[token].slot(home_of(state))) for token in known}
         native = {home_of(state) for state in moved if NATIVE in state.tokens}
@@ -310,7 +301,7 @@ class ShadowEvm:
         for state in states or ():
             if state.address in self._pools:
                 self._pools[state.address] = state
-        places = [place for state in self._pools.values() for place in places_from_logs(state)]
+        places = [place for state in self._pools.values() for place in _family(state).places_from_logs(state)]
         for state in self._pools.values():
             places += [
                 (token, self.balance_slots[token].slot(home_of(state)))
@@ -334,9 +325,20 @@ def _pool_problem(
         return "no code"
     if any(place not in words for place in wanted):
         return "its storage can't be read"
-    for (_, slot), value in known_words(state).items():
-        if words.get((home_of(state), slot)) != value:
-            return f"its storage is not laid out as {state.family}'s: slot {slot:#x} is not what its state says"
+    for place, value in _family(state).known_words(state).items():
+        if words.get(place) != value:
+            return f"its storage is not laid out as {state.family}'s: slot {place[1]:#x} is not what its state says"
+    return None
+
+
+def _family(state: Any) -> Family:
+    return FAMILIES[state.family]
+
+
+def clone_target(code: bytes) -> Address | None:
+    """What a minimal proxy (EIP-1167) delegates to; None for other code."""
+    if len(code) == 45 and code.startswith(_CLONE_HEAD) and code.endswith(_CLONE_TAIL):
+        return "0x" + code[10:30].hex()
     return None
 
 

@@ -1,12 +1,22 @@
-"""How the executor trades each family: forks of a kind differ in callbacks, fees and events, not in operation."""
+"""What plans know of a hop before they have its state: the shape that its family's swaps have."""
 
-PAIRS = frozenset(("uniswap_v2", "swapr", "solidly"))
-"""``swap(amount0Out, amount1Out, to, data)`` by exact outputs, the input already there or paid in a callback."""
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.steps import Shape
+from ouro.types import Hop
 
-CONCENTRATED = frozenset(("uniswap_v3", "pancakeswap_v3", "slipstream", "algebra_integral", "algebra_adaptive"))
-"""``swap(recipient, zeroForOne, amount, limit, data)`` by exact input, paid in a callback."""
+EXECUTABLE = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED))
+"""Shapes that programs of the executor can express."""
 
-MANAGED = frozenset(("uniswap_v4",))
-"""Swaps in the books of one manager, settled in the callback of its unlock."""
+GIVES_CREDIT = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED))
+"""Shapes that pay out before they are paid."""
 
-EXECUTABLE = PAIRS | CONCENTRATED | MANAGED
+
+def shape_of(hop: Hop) -> Shape | None:
+    """The shape of a hop's swap; None for a family that nobody knows."""
+    family = FAMILIES.get(hop.family)
+    return family.shape if family is not None else None
+
+
+def executable_families(shapes: frozenset[Shape] = EXECUTABLE) -> list[str]:
+    """Families whose swaps have one of these shapes, for messages."""
+    return sorted(name for name, family in FAMILIES.items() if family.shape in shapes)

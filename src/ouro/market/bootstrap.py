@@ -10,7 +10,6 @@ from typing import Any
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
-from ouro.market.creation import NewPool
 from ouro.market.discovery import Discovered, discover, silent
 from ouro.market.errors import SnapshotError, SyncError
 from ouro.market.journal import Head
@@ -22,6 +21,7 @@ from ouro.market.sync import Synced, differing, read_states
 from ouro.market.tokens import TokenInfo
 from ouro.market.venues import pool_of
 from ouro.protocols.base import Family, home_of
+from ouro.protocols.creation import NewPool
 from ouro.protocols.registry import FAMILIES
 from ouro.types import Address, BlockUpdate, Hash, Log, PoolId
 
@@ -29,6 +29,7 @@ MAX_CATCH_UP_BLOCKS = 50_000
 """A snapshot that is further behind costs more to catch up by logs than to read anew."""
 
 _ADDRESSES_IN_QUERY = 500
+_ADDRESS_LENGTH = 42
 _SAMPLE = 32
 _TRIES = 3
 
@@ -171,7 +172,9 @@ async def _catch_up(
     states = dict(snapshot.states)
     topics = sorted({topic for family in families.values() for topic in family.topics})
     homes = {home_of(state) for state in states.values()}
-    managers = {home_of(state) for state in states.values() if home_of(state) != state.address}
+    # a pool of a vault may have a contract of its own, which emits what is not about balances
+    homes |= {address for address in states if len(address) == _ADDRESS_LENGTH}
+    managers = {home_of(s): families[s.family] for s in states.values() if families[s.family].managed}
     async for chunk in scan_logs(
         reader,
         snapshot.head.number + 1,

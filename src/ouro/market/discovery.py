@@ -13,15 +13,16 @@ from typing import Any
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
-from ouro.market.creation import NewPool, creation_topics, parse_creation
+from ouro.market.creation import creation_topics, parse_creation
 from ouro.market.errors import SnapshotError
 from ouro.market.reader import read_block, scan_logs, still_canonical
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.protocols.base import DecodeError
+from ouro.protocols.creation import NewPool
 from ouro.types import PoolId
 
 KIND = "ouro-discovery"
-VERSION = 2
+VERSION = 3
 _SAVE_EVERY_S = 10.0
 _ADDRESSES_PER_QUERY = 50
 
@@ -114,9 +115,12 @@ def _take(found: Discovered, log: Any, dex: DexConfig | None) -> None:
     if dex is None or not log.topics or log.topics[0] not in creation_topics(dex.family):
         return
     try:
-        found.add(parse_creation(log, dex))
+        pool = parse_creation(log, dex)
     except DecodeError as error:
         found.refused[f"{dex.name}:{log.tx_hash}:{log.log_index}"] = str(error)
+        return
+    if pool is not None:
+        found.add(pool)
 
 
 async def _save(
@@ -163,7 +167,7 @@ async def _load(path: Path, config: ChainConfig, reader: Caller) -> tuple[Discov
     try:
         number, block_hash = header["anchor"]
         cursors: dict[str, int] = {str(key): int(value) for key, value in header["cursors"].items()}
-        pools = [NewPool(**record) for record in records]
+        pools = [NewPool(**{**record, "tokens": tuple(record["tokens"])}) for record in records]
         refused = {str(key): str(value) for key, value in header["refused"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SnapshotError(f"{path}: malformed content: {type(error).__name__}: {error}") from error

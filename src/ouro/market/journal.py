@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ouro.market.creation import NewPool
 from ouro.protocols.base import Family
+from ouro.protocols.creation import NewPool
 from ouro.types import BlockUpdate, Hash, PoolId
 
 

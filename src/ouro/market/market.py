@@ -16,12 +16,13 @@ from ouro.chain.fees import next_base_fee
 from ouro.config.model import DexConfig
 from ouro.hashing import topic
 from ouro.market.arrays import MarketArrays
-from ouro.market.creation import NewPool, creation_topics, decode_creation
+from ouro.market.creation import creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
 from ouro.market.tokens import TokenInfo
-from ouro.market.venues import NATIVE, VENUES, pool_of
+from ouro.market.venues import NATIVE, pool_of
 from ouro.protocols.base import Family, home_of
+from ouro.protocols.creation import NewPool
 from ouro.types import Address, BlockContext, BlockUpdate, Hash, Log, PoolId
 
 UPGRADE_TOPICS = frozenset((topic("Upgraded(address)"), topic("BeaconUpgraded(address)")))
@@ -72,7 +73,11 @@ class Market:
         self.head: Head | None = None
         self._pool_family: list[Family] = []
         self._native = wrapped_native
-        self._managers = {factory for factory, dex in self.factories.items() if VENUES[dex.family].managed}
+        self._managers = {
+            factory: self.families[dex.family]
+            for factory, dex in self.factories.items()
+            if dex.family in self.families and self.families[dex.family].managed
+        }
         self._topics = {name: frozenset(family.topics) for name, family in self.families.items()}
         self._base: Head | None = None
         self._ring: deque[Record] = deque()
@@ -217,9 +222,10 @@ class Market:
             self._pool_family.append(self.families[state.family])
         for address, state in by_address.items():
             self.states[address] = state
-            if home_of(state) != address:
-                self._managers.add(home_of(state))
-            if VENUES[state.family].must_refresh(state):
+            family = self.families[state.family]
+            if family.managed:
+                self._managers[home_of(state)] = family
+            if family.must_refresh(state):
                 self.told[address] = block_hash
             self.quarantine.pop(address, None)
             self._misses.pop(address, None)

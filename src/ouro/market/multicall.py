@@ -7,7 +7,6 @@ before they are believed to fail.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ouro.chain.errors import RpcError
@@ -17,33 +16,14 @@ from ouro.chain.rpc import Caller
 from ouro.hashing import selector
 from ouro.market.errors import SyncError
 from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently
+from ouro.protocols.reads import Read, words
 from ouro.types import Address
 
-_WORD = 32
 _MAX_GAS = 12_000_000
 _BASE_GAS = 1_000_000
 _MAX_CALLS = 400
 _PARALLEL = 4
 _NO_SUCH_STATE = -32001
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One view call: where, its calldata, and the gas that an honest contract needs for it."""
-
-    target: Address
-    data: bytes
-    gas: int = 20_000
-
-
-def uint_word(value: int) -> bytes:
-    """ABI word of an integer; negatives as two's complement."""
-    return (value % (1 << 256)).to_bytes(_WORD)
-
-
-def words(data: bytes) -> list[int]:
-    """The unsigned words of an answer; a ragged end is left out."""
-    return [int.from_bytes(data[k : k + _WORD]) for k in range(0, len(data) - _WORD + 1, _WORD)]
 
 
 def _portions(reads: Sequence[Read], indices: Sequence[int], max_calls: int) -> Iterator[list[int]]:

@@ -13,11 +13,11 @@ from ouro.chain.rpc import Caller
 from ouro.hashing import selector
 from ouro.market.errors import MarketError, SyncError
 from ouro.market.market import Market
-from ouro.market.multicall import Read, read_many, words
 from ouro.market.reader import PinnedBlock
-from ouro.market.shapes import Garbage
+from ouro.market.scripts import run_scripts
 from ouro.market.sync import describe
-from ouro.market.venues import VENUES
+from ouro.protocols.base import Garbage
+from ouro.protocols.reads import Read, Script, words
 from ouro.types import Address, PoolId
 
 MOST_MISSES = 5
@@ -36,25 +36,26 @@ async def refresh_market(market: Market, multicall: Address, reader: Caller) -> 
     head, wanted = market.head, market.to_confirm
     if head is None or not wanted:
         return _NONE
-    states = {pool: market.states[pool] for pool in wanted}
-    asked = {pool: _reads(market, pool) for pool in wanted}
-    reads = [Read(multicall, _BLOCK_NUMBER), *(read for reads in asked.values() for read in reads)]
+
+    def check_block(answer: bytes | None) -> None:
+        if words(answer or b"") != [head.number]:
+            raise SyncError(f"{market.chain}: the node can't be read at block {head.number} yet")
+
+    scripts = [_script(market, pool) for pool in wanted]
     block = PinnedBlock(head.number, head.hash, head.timestamp, head.base_fee_wei, hex(head.number))
-    answers = iter(await read_many(reader, multicall, reads, block))
-    if words(next(answers) or b"") != [head.number]:
-        raise SyncError(f"{market.chain}: the node can't be read at block {head.number} yet")
+    number = Read(multicall, _BLOCK_NUMBER)
+    found = await run_scripts(
+        reader, multicall, scripts, block, missed=lambda: None, first=number, check=check_block
+    )
     told: dict[PoolId, Any] = {}
     faults: dict[PoolId, str] = {}
     missed: list[PoolId] = []
-    for pool, state in states.items():
-        found = [next(answers) for _ in asked[pool]]
-        take = VENUES[state.family].told
-        assert take is not None
-        if None in found:
+    for pool, state in zip(wanted, found, strict=True):
+        if state is None:
             missed.append(pool)
             continue
         try:
-            told[pool] = _checked(market, take(state, found))
+            told[pool] = _checked(market, pool, state)
         except (Garbage, ValueError) as error:
             faults[pool] = str(error)
     try:
@@ -67,16 +68,16 @@ async def refresh_market(market: Market, multicall: Address, reader: Caller) -> 
     return changed
 
 
-def _reads(market: Market, pool: PoolId) -> list[Read]:
+def _script(market: Market, pool: PoolId) -> Script[Any]:
     state = market.states[pool]
-    ask = VENUES[state.family].reads
-    assert ask is not None
-    return ask(state, describe(market, pool))
+    return market.families[state.family].refresh(state, describe(market, pool))
 
 
-def _checked(market: Market, state: Any) -> Any:
-    """Foreign values go through the family's own check. Raises ``ValueError``."""
-    if state is market.states[state.address]:
+def _checked(market: Market, pool: PoolId, state: Any) -> Any:
+    """Foreign values go through the family's own check. Raises ``Garbage`` or ``ValueError``."""
+    if isinstance(state, Garbage):
+        raise state
+    if state is market.states[pool]:
         return state
     family = market.families[state.family]
     return family.from_json(family.to_json(state))

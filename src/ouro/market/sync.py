@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ouro.chain.rpc import Caller
-from ouro.market.creation import NewPool
 from ouro.market.errors import SyncError
 from ouro.market.market import Market
-from ouro.market.multicall import Read, read_many, require_multicall
+from ouro.market.multicall import read_many, require_multicall
 from ouro.market.reader import READ_TIMEOUT_MS, PinnedBlock, patiently, pin
-from ouro.market.shapes import Garbage
+from ouro.market.scripts import run_scripts
 from ouro.market.tokens import TokenInfo, parse_token, token_reads
-from ouro.market.venues import NATIVE, VENUES
-from ouro.protocols.base import Family, Source
+from ouro.market.venues import NATIVE
+from ouro.protocols.base import Family, Garbage, Source
+from ouro.protocols.creation import NewPool
+from ouro.protocols.reads import Read
 from ouro.types import Address, PoolId
 
 _POOLS_AT_ONCE = 500
@@ -59,24 +60,36 @@ async def read_states(
     found = Synced(tokens=dict(known_tokens or {}))
     for k in range(0, len(pools), _POOLS_AT_ONCE):
         part = pools[k : k + _POOLS_AT_ONCE]
-        dead = await _read_tokens(reader, multicall, part, block, found)
-        usable = [pool for pool in part if not _reject_dead(pool, dead, found)]
-        for name in sorted({pool.family for pool in usable}):
-            chosen = [pool for pool in usable if pool.family == name]
-            results = await VENUES[name].read(reader, multicall, chosen, block)
-            for pool, result in zip(chosen, results, strict=True):
-                _keep(pool, result, families[name], found)
-        await _explain_missing_code(reader, block, usable, found)
+        dead = await _read_tokens(reader, multicall, [pool.tokens for pool in part], block, found)
+        usable = [pool for pool in part if not _has_dead(pool.address, pool.tokens, dead, found)]
+        scripts = [families[pool.family].read(pool) for pool in usable]
+        for pool, result in zip(usable, await run_scripts(reader, multicall, scripts, block), strict=True):
+            _keep(pool, result, families[pool.family], found)
+        await _check_told_tokens(reader, multicall, usable, block, found)
+        await _explain_missing_code(reader, block, usable, families, found)
         progress(f"{min(k + _POOLS_AT_ONCE, len(pools))} of {len(pools)} pools read at block {block.number}")
     return found
 
 
-def _reject_dead(pool: NewPool, dead: set[Address], found: Synced) -> bool:
-    for token in (pool.token0, pool.token1):
+def _has_dead(pool: PoolId, tokens: Iterable[Address], dead: set[Address], found: Synced) -> bool:
+    for token in tokens:
         if token in dead:
-            found.rejected[pool.address] = f"token {token} has no code"
+            found.rejected[pool] = f"token {token} has no code"
             return True
     return False
+
+
+async def _check_told_tokens(
+    reader: Caller, multicall: Address, pools: Iterable[NewPool], block: PinnedBlock, found: Synced
+) -> None:
+    """Tokens that only the pools themselves tell are looked at after them."""
+    told = [found.states[pool.address] for pool in pools if not pool.tokens and pool.address in found.states]
+    if not told:
+        return
+    dead = await _read_tokens(reader, multicall, [state.tokens for state in told], block, found)
+    for state in told:
+        if _has_dead(state.address, state.tokens, dead, found):
+            del found.states[state.address]
 
 
 def _keep(pool: NewPool, result: Any, family: Family, found: Synced) -> None:
@@ -91,10 +104,14 @@ def _keep(pool: NewPool, result: Any, family: Family, found: Synced) -> None:
 
 
 async def _read_tokens(
-    reader: Caller, multicall: Address, pools: Iterable[NewPool], block: PinnedBlock, found: Synced
+    reader: Caller,
+    multicall: Address,
+    pairs: Iterable[tuple[Address, ...]],
+    block: PinnedBlock,
+    found: Synced,
 ) -> set[Address]:
     """Fill ``found.tokens``; returns the tokens without code."""
-    mentioned = dict.fromkeys(token for pool in pools for token in (pool.token0, pool.token1) if token != NATIVE)
+    mentioned = dict.fromkeys(token for tokens in pairs for token in tokens if token != NATIVE)
     tokens = [token for token in mentioned if token not in found.tokens]
     reads: list[Read] = [read for token in tokens for read in token_reads(token)]
     answers = await read_many(reader, multicall, reads, block)
@@ -120,12 +137,16 @@ async def _without_code(reader: Caller, addresses: Sequence[Address], block: Pin
 
 
 async def _explain_missing_code(
-    reader: Caller, block: PinnedBlock, asked: Sequence[NewPool], found: Synced
+    reader: Caller,
+    block: PinnedBlock,
+    asked: Sequence[NewPool],
+    families: Mapping[str, Family],
+    found: Synced,
 ) -> None:
     homes: dict[Address, list[PoolId]] = {}
     for pool in asked:
         if pool.address in found.rejected:
-            homes.setdefault(VENUES[pool.family].home(pool), []).append(pool.address)
+            homes.setdefault(families[pool.family].home(pool), []).append(pool.address)
     for home in await _without_code(reader, list(homes), block):
         for pool_id in homes[home]:
             found.rejected[pool_id] = f"no code at the pool's address at block {block.number}"
@@ -137,9 +158,7 @@ def describe(market: Market, pool: PoolId) -> NewPool:
     if announced is not None:
         return announced
     state = market.states[pool]
-    token0, token1 = state.tokens
-    spacing = getattr(state, "tick_spacing", 0)
-    return NewPool("", state.family, state.address, token0, token1, state.fee_ppm, spacing, 0)
+    return market.families[state.family].described(state)
 
 
 async def verify(
@@ -187,7 +206,7 @@ def differing(family: Family, ours: Any, theirs: Any, *, confirmed: bool = True)
     found = []
     for key in left:
         mine, other = left[key], right[key]
-        if key == "timepoints":
+        if key in family.windows:
             common = min(len(mine), len(other))
             mine, other = mine[len(mine) - common :], other[len(other) - common :]
         if mine != other and skipped.get(key) is not Source.MUST_REFRESH:

@@ -26,23 +26,14 @@ from ouro.market.probe.script import Job
 from ouro.market.reader import PinnedBlock
 from ouro.market.sealed import read_sealed, write_sealed
 from ouro.protocols.base import PoolState, home_of
-from ouro.protocols.uniswap_v4 import NATIVE
+from ouro.protocols.registry import FAMILIES
+from ouro.protocols.v4_state import NATIVE
 from ouro.types import Address, Hash
 
 KIND, VERSION = "ouro-tokens", 1
 TIMEOUT_S = 60.0
 MAX_READS = 4000
 MAX_TRIALS_AT_ONCE = 2
-_KINDS = {
-    "uniswap_v2": "pair",
-    "swapr": "pair",
-    "solidly": "solidly",
-    "uniswap_v3": "ticks",
-    "pancakeswap_v3": "ticks",
-    "slipstream": "ticks",
-    "algebra_integral": "ticks",
-    "algebra_adaptive": "ticks",
-}
 
 
 class Verdict(StrEnum):
@@ -98,7 +89,7 @@ async def probe_token(
     token = token.lower()
     base = next((other for other in state.tokens if other != token), None)
     holder = home_of(state)
-    kind = _KINDS.get(state.family, "holder") if base is not None else "holder"
+    kind = _trial(state) if base is not None else "holder"
     job = Job(
         token,
         base or token,
@@ -242,7 +233,12 @@ def quarantine_refused(market: Quarantines, book: TokenBook) -> list[Address]:
 
 def _best_first(states: Sequence[PoolState]) -> list[PoolState]:
     """Pools whose swap the trial can drive before those where it can only transfer."""
-    return sorted(states, key=lambda state: state.family not in _KINDS)
+    return sorted(states, key=lambda state: _trial(state) == "holder")
+
+
+def _trial(state: PoolState) -> str:
+    family = FAMILIES.get(state.family)
+    return family.trial if family is not None else "holder"
 
 
 def _report(row: dict[str, Any]) -> TokenReport:

@@ -4,7 +4,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from ouro.hashing import selector
-from ouro.market.multicall import Read, words
+from ouro.protocols.reads import Read, words
 from ouro.types import Address
 
 _MAX_SYMBOL = 16

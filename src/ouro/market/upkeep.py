@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
-from ouro.market.creation import NewPool
 from ouro.market.errors import SyncError
 from ouro.market.market import Market
 from ouro.market.reader import pin, still_canonical
 from ouro.market.snapshot import capture, snapshot_path, write_snapshot
 from ouro.market.sync import describe, read_states
+from ouro.protocols.creation import NewPool
 from ouro.types import PoolId
 
 

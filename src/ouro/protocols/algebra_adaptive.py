@@ -12,13 +12,13 @@ what the pool's ``Fee`` events say.
 to ticks, the farming contract's address, and token balances (community fees leave without an event of the pool).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
-from ouro.hashing import topic
-from ouro.protocols import v3_events
+from ouro.hashing import selector, topic
+from ouro.protocols import algebra_reading, v3_events
 from ouro.protocols.algebra_oracle import (
     RING,
     U32,
@@ -30,12 +30,16 @@ from ouro.protocols.algebra_oracle import (
 )
 from ouro.protocols.algebra_state import (
     BITMAP_SLOT,
+    FEE_CONFIG_SLOT,
+    LIQUIDITY_SLOT,
     MAX_COMMUNITY_FEE,
     NO_OPERATOR,
     TICKS_SLOT,
     AlgebraAdaptiveState,
+    places_from_logs,
     state_from_json,
     state_to_json,
+    swap_places,
     timepoint_words,
     words,
 )
@@ -50,7 +54,12 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.concentrated import Concentrated
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.protocols.storage import Place, ViewCall, account_in
 from ouro.protocols.uniswap_v3 import GAS_PER_WORD, direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import InitializeDelta, LiquidityDelta, SwapDelta
 from ouro.protocols.v3_math import MAX_LIQUIDITY
@@ -82,10 +91,24 @@ _FIXED = ("address", "tokens", "operator", "factory", "tick_spacing")
 _OTHER_SOURCES = {"fee_config": Source.MUST_REFRESH, "as_of": Source.FROM_TIME}
 
 
-class AlgebraAdaptive:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+ALGEBRA_POOL = topic("Pool(address,address,address)")
+
+
+def announced(event: Announcement) -> NewPool:
+    """Tokens and pool; everything else is the pool's to tell."""
+    return event.pool(address_of(event.words[0], "pool"), event.indexed_pair())
+
+
+class AlgebraAdaptive(Concentrated):
+    """The family; stateless."""
 
     name: ClassVar[str] = "algebra_adaptive"
+    proof: ClassVar[Proof] = Proof(100_000)
+    creations: ClassVar[Mapping[str, CreationReader]] = {ALGEBRA_POOL: announced}
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
+    windows: ClassVar[frozenset[str]] = frozenset(("timepoints",))
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in _FIXED else _OTHER_SOURCES.get(name, Source.FROM_LOGS)
         for name in AlgebraAdaptiveState.__struct_fields__
@@ -98,6 +121,14 @@ class AlgebraAdaptive:
         FEE_TOPIC,
         COMMUNITY_FEE_TOPIC,
     )
+
+    def read(self, pool: NewPool) -> Script[AlgebraAdaptiveState]:
+        """The pool, and a day of its data storage."""
+        return algebra_reading.read(pool)
+
+    def refresh(self, state: AlgebraAdaptiveState, pool: NewPool) -> Script[AlgebraAdaptiveState]:
+        """The operator's configuration of the fee."""
+        return algebra_reading.refresh(state)
 
     def decode(self, state: AlgebraAdaptiveState, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for events that change nothing here."""
@@ -225,6 +256,30 @@ class AlgebraAdaptive:
                 writes += _tick_writes(state, after, tick, delta.timestamp)
         return tuple(writes)
 
+    def places(self, state: AlgebraAdaptiveState) -> Iterable[Place]:
+        """In the pool and in the contract that its fee comes from."""
+        return swap_places(state)
+
+    def places_from_logs(self, state: AlgebraAdaptiveState) -> Iterable[Place]:
+        """In both."""
+        return places_from_logs(state)
+
+    def known_words(self, state: AlgebraAdaptiveState) -> Mapping[Place, int]:
+        """Global state, and liquidity with the block's volume."""
+        return {(state.address, slot): value for slot, value in words(state).items()}
+
+    def drifting_places(self, state: AlgebraAdaptiveState) -> Iterable[Place]:
+        """Fee growth, the farm, and settings that the pool does not tell."""
+        told = words(state)
+        places = ((state.address, slot) for slot in range(TICKS_SLOT) if slot not in told)
+        return [(state.operator, FEE_CONFIG_SLOT), *places]
+
+    def view_calls(self, state: AlgebraAdaptiveState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """The operator, the factory's vault, the farm that the pool reports to."""
+        beside = [ViewCall(state.operator, _FEE_CONFIG), ViewCall(state.factory, _VAULT_ADDRESS)]
+        farm = words.get((state.address, LIQUIDITY_SLOT + 1), 0) >> 32
+        return [*beside, ViewCall(account_in(farm), _INCREASE, state.address)] if farm else beside
+
     def to_json(self, state: AlgebraAdaptiveState) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         return state_to_json(state)
@@ -234,6 +289,8 @@ class AlgebraAdaptive:
         return state_from_json(value)
 
 
+_FEE_CONFIG, _VAULT_ADDRESS = selector("feeConfig()"), selector("vaultAddress()")
+_INCREASE = selector("increaseCumulative(uint32)") + U32.to_bytes(32)
 _EMPTY = AlgebraAdaptiveState(NO_OPERATOR, (NO_OPERATOR, NO_OPERATOR))
 
 

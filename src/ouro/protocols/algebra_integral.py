@@ -11,14 +11,15 @@ events), fee growth, and token balances for the same reason: those are read agai
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
 
-from ouro.hashing import topic
+from ouro.hashing import selector, topic
 from ouro.protocols import jsonform, v3_events
+from ouro.protocols.algebra_adaptive import ALGEBRA_POOL, announced
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
@@ -30,7 +31,23 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.concentrated import Concentrated
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import (
+    Read,
+    Script,
+    account,
+    answer_words,
+    require_tokens,
+    set_bits,
+    signed,
+    uint_word,
+    unsigned,
+)
+from ouro.protocols.storage import Place
+from ouro.protocols.tick_maps import tick_reads, tick_slots, tick_table
 from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
@@ -103,14 +120,55 @@ def refusal(state: AlgebraIntegralState) -> str | None:
     return None
 
 
-class AlgebraIntegral:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+ALGEBRA_CUSTOM_POOL = topic("CustomPool(address,address,address,address)")
+_HEAD_CALLS = (
+    (selector("token0()"), 4_000),
+    (selector("token1()"), 4_000),
+    (selector("tickSpacing()"), 4_000),
+    (selector("globalState()"), 6_000),
+    (selector("liquidity()"), 4_000),
+    (selector("plugin()"), 4_000),
+    (selector("tickTreeRoot()"), 4_000),
+)
+_SECOND_LAYER = selector("tickTreeSecondLayer(int16)")
+_TICK_TABLE = selector("tickTable(int16)")
+_TICKS = selector("ticks(int24)")
+_WORD_GAS = 5_000
+_TICK_GAS = 12_000
+_OWN_SLOTS = range(16)
+
+
+def _custom_announced(event: Announcement) -> NewPool:
+    return event.pool(address_of(event.words[0], "pool"), event.indexed_pair(2))
+
+
+class AlgebraIntegral(Concentrated):
+    """The family; stateless."""
 
     name: ClassVar[str] = "algebra_integral"
+    proof: ClassVar[Proof] = Proof(100_000)
+    creations: ClassVar[Mapping[str, CreationReader]] = {
+        ALGEBRA_POOL: announced,
+        ALGEBRA_CUSTOM_POOL: _custom_announced,
+    }
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in ("address", "tokens") else Source.FROM_LOGS
         for name in AlgebraIntegralState.__struct_fields__
     }
+
+    def read(self, pool: NewPool) -> Script[AlgebraIntegralState]:
+        """Head values, then down the tree over the ticks: second layer, leaves, ticks whose bits are set."""
+        answers = yield [Read(pool.address, data, gas) for data, gas in _HEAD_CALLS]
+        state, nodes = _head(pool, answers)
+        answers = yield _layer_reads(pool.address, _SECOND_LAYER, nodes)
+        leaves = _below(nodes, answers, "tickTreeSecondLayer", SECOND_LAYER_OFFSET)
+        answers = yield _layer_reads(pool.address, _TICK_TABLE, leaves)
+        ticks = _below(leaves, answers, "tickTable", 0)
+        answers = yield tick_reads(pool.address, _TICKS, ticks, _TICK_GAS)
+        return msgspec.structs.replace(state, ticks=tick_table(ticks, answers, 6, gross_bits=256))
 
     def decode(self, state: AlgebraIntegralState, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for events that change nothing here."""
@@ -190,6 +248,23 @@ class AlgebraIntegral:
                     words.update(_tree_words(of, tick))
         return tuple(StorageWrite(state.address, slot, word) for slot, word in new.items() if word != old.get(slot))
 
+    def places(self, state: AlgebraIntegralState) -> Iterable[Place]:
+        """The pool's own words, whole ticks, the tree."""
+        return [(state.address, slot) for slot in (*_OWN_SLOTS, *_map_slots(state, TICK_WORDS))]
+
+    def places_from_logs(self, state: AlgebraIntegralState) -> Iterable[Place]:
+        """The packed words, liquidity and links of the ticks, the tree."""
+        return [(state.address, slot) for slot in (*global_words(state), *_map_slots(state, 2))]
+
+    def known_words(self, state: AlgebraIntegralState) -> Mapping[Place, int]:
+        """The packed words."""
+        return {(state.address, slot): value for slot, value in global_words(state).items()}
+
+    def drifting_places(self, state: AlgebraIntegralState) -> Iterable[Place]:
+        """Its own book of reserves."""
+        told = global_words(state)
+        return [(state.address, slot) for slot in _OWN_SLOTS if slot not in told]
+
     def to_json(self, state: AlgebraIntegralState) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         plain = ("address", "tick_spacing", "fee_ppm", "plugin", "plugin_config", "community_fee", "tick")
@@ -225,6 +300,49 @@ class AlgebraIntegral:
         )
         check_state(state)
         return state
+
+
+def _head(pool: NewPool, answers: Sequence[bytes | None]) -> tuple[AlgebraIntegralState, list[int]]:
+    """The state without ticks, and which words of the tree's second layer have any."""
+    token0, token1, spacing, head, liquidity, plugin, root = answers
+    require_tokens((token0, token1), pool.tokens)
+    tick_spacing = signed(answer_words(spacing, 1, "tickSpacing()")[0], 24, "tickSpacing")
+    price, tick, fee, config, community, _ = answer_words(head, 6, "globalState()")
+    state = AlgebraIntegralState(
+        address=pool.address,
+        tokens=(pool.tokens[0], pool.tokens[1]),
+        tick_spacing=tick_spacing,
+        fee_ppm=unsigned(fee, 16, "fee"),
+        plugin=account(plugin, "plugin()"),
+        plugin_config=unsigned(config, 8, "pluginConfig"),
+        community_fee=unsigned(community, 16, "communityFee"),
+        sqrt_price_x96=unsigned(price, 160, "price"),
+        tick=signed(tick, 24, "tick"),
+        liquidity=unsigned(answer_words(liquidity, 1, "liquidity()")[0], 128, "liquidity"),
+    )
+    return state, set_bits(unsigned(answer_words(root, 1, "tickTreeRoot()")[0], 32, "tickTreeRoot"))
+
+
+def _layer_reads(pool: Address, getter: bytes, places: Sequence[int]) -> list[Read]:
+    return [Read(pool, getter + uint_word(place), _WORD_GAS) for place in places]
+
+
+def _below(places: Sequence[int], answers: Sequence[bytes | None], name: str, offset: int) -> list[int]:
+    """Where the bits of one layer's words lead."""
+    return [
+        (place << 8) + bit - offset
+        for place, answer in zip(places, answers, strict=True)
+        for bit in set_bits(answer_words(answer, 1, f"{name}({place})")[0])
+    ]
+
+
+def _map_slots(state: AlgebraIntegralState, tick_words: int) -> Iterator[int]:
+    """The first words of each tick in the list, which ends in the lowest and highest tick there is; the tree."""
+    yield from tick_slots((*state.ticks, MIN_TICK, MAX_TICK), TICKS_SLOT, range(tick_words))
+    leaves = {tick >> 8 for tick in state.ticks}
+    yield from (mapping_slot(leaf, LEAFS_SLOT) for leaf in sorted(leaves))
+    nodes = {(leaf + SECOND_LAYER_OFFSET) >> 8 for leaf in leaves}
+    yield from (mapping_slot(node, SECOND_LAYER_SLOT) for node in sorted(nodes))
 
 
 def check_amounts(result: SwapResult) -> None:

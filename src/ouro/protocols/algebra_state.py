@@ -1,11 +1,14 @@
 """The state of a pool of Algebra's adaptive-fee generation, its JSON form and its storage words."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
 
 from ouro.protocols import jsonform
 from ouro.protocols.algebra_oracle import NO_TIMEPOINTS, RING, U32, FeeConfig, Timepoint, Timepoints
+from ouro.protocols.storage import Place
+from ouro.protocols.tick_maps import bitmap_slots, tick_slots
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK
 from ouro.protocols.v3_state import MAX_TICK_SPACING, check_state, ticks_from_json
 from ouro.protocols.v3_ticks import EMPTY_TICKS, TickTable
@@ -177,3 +180,34 @@ def _timepoints_from_json(value: Any) -> Timepoints:
         if entry.timestamp == entries[k].timestamp:
             raise ValueError(f"timepoints[{k + 1}]: the same time as the entry before")
     return Timepoints(entries)
+
+
+# ---------------------------------------------------------------------------------------------- what a swap touches
+
+
+def swap_places(state: AlgebraAdaptiveState) -> Iterator[Place]:
+    """The pool below its ticks, whole ticks and the bitmap; of the operator the entries in the window, the next
+    places of the ring, and the settings.
+
+    Entries that left the window read as missing in a copy of these words; the contract's search passes over such.
+    """
+    for slot in (*range(TICKS_SLOT), *_map_slots(state, range(_OUTSIDE_WORD + 1))):
+        yield state.address, slot
+    last = state.timepoint_index
+    held = [(last - back) % RING for back in range(len(state.timepoints))]
+    for entry in dict.fromkeys((*held, 0, (last + 1) % RING, (last + 2) % RING)):
+        yield from ((state.operator, TIMEPOINTS_SLOT + 2 * entry + word) for word in (0, 1))
+    yield state.operator, FEE_CONFIG_SLOT
+
+
+def places_from_logs(state: AlgebraAdaptiveState) -> Iterator[Place]:
+    """The pool's packed words, the first word of each tick, the bitmap, the operator's last entry."""
+    for slot in (*words(state), *_map_slots(state, (0,))):
+        yield state.address, slot
+    if len(state.timepoints):
+        yield from ((state.operator, slot) for slot in timepoint_words(state))
+
+
+def _map_slots(state: AlgebraAdaptiveState, of_tick: "range | tuple[int, ...]") -> Iterator[int]:
+    yield from tick_slots(state.ticks, TICKS_SLOT, of_tick)
+    yield from bitmap_slots(state.ticks, state.tick_spacing, BITMAP_SLOT)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 import msgspec
 
 from ouro.hashing import topic
-from ouro.protocols import balancer_stable_curve, jsonform
+from ouro.protocols import balancer_stable_curve, balancer_v2_reading, jsonform
 from ouro.protocols import balancer_v2_vault as vault
 from ouro.protocols.balancer_math import ONE, checked, mul_down
 from ouro.protocols.balancer_stable_math import (
@@ -26,6 +26,8 @@ from ouro.protocols.balancer_stable_math import (
     invariant_rounded,
     out_given_in,
 )
+from ouro.protocols.balancer_v2_family import VaultFamily
+from ouro.protocols.balancer_v2_stable_state import MAX_RATE, NO_PROVIDER, BalancerV2StableState
 from ouro.protocols.balancer_v2_vault import VaultDelta
 from ouro.protocols.base import (
     BalanceChange,
@@ -38,12 +40,13 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import NewPool
 from ouro.protocols.eventdata import data_words, in_range, topic_words, uint
-from ouro.types import Address, BlockContext, Log
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.types import BlockContext, Log
 
-NO_PROVIDER: Address = "0x" + "00" * 20
 MAX_TOKENS = 6
-MAX_RATE = (1 << 128) - 1
 GAS = 110_000
 _U64 = (1 << 64) - 1
 _U256 = (1 << 256) - 1
@@ -58,45 +61,6 @@ DURATION_BY_TOKEN_TOPIC = topic("TokenRateProviderSet(address,address,uint256)")
 PAIR_DURATION_TOPIC = topic("PriceRateProviderSet(address,address,uint256)")
 _RATES = (RATE_BY_INDEX_TOPIC, RATE_BY_TOKEN_TOPIC, PAIR_RATE_TOPIC)
 _DURATIONS = (DURATION_BY_INDEX_TOPIC, DURATION_BY_TOKEN_TOPIC, PAIR_DURATION_TOPIC)
-
-
-class BalancerV2StableState(msgspec.Struct, frozen=True):
-    """A pool. ``own_token`` is the position of the pool's token among ``tokens``, -1 where it is not registered.
-
-    ``rates`` are the cached ones, valid up to ``rate_expires`` and then for ``rate_durations`` more seconds; tokens
-    without a provider have rate one. ``as_of`` is the time that ``at`` made the state for, 0 where logs did.
-    """
-
-    family: ClassVar[str] = "balancer_v2_stable"
-
-    address: Address
-    manager: Address
-    pool_id: str
-    tokens: tuple[Address, ...]
-    scaling: tuple[int, ...]
-    cash: tuple[int, ...]
-    managed: tuple[int, ...]
-    changed_at: tuple[int, ...]
-    swap_fee: int
-    amp_start: int
-    amp_end: int
-    amp_start_time: int
-    amp_end_time: int
-    rounds_up: bool
-    own_token: int
-    rate_providers: tuple[Address, ...]
-    rates: tuple[int, ...]
-    rate_durations: tuple[int, ...]
-    rate_expires: tuple[int, ...]
-    provider_rates: tuple[int, ...]
-    paused: bool = False
-    pause_ends: int = 0
-    as_of: int = 0
-
-    @property
-    def fee_ppm(self) -> int:
-        """The fee in parts per million."""
-        return self.swap_fee // 10**12
 
 
 class AmpDelta(msgspec.Struct, frozen=True):
@@ -130,10 +94,12 @@ _PLAIN = ("amp_start", "amp_end", "amp_start_time", "amp_end_time", "own_token",
 _LISTS = ("rates", "rate_durations", "rate_expires", "provider_rates")
 
 
-class BalancerV2Stable:
+class BalancerV2Stable(VaultFamily):
     """The family; stateless. Implements ``ouro.protocols.base.Family``."""
 
     name: ClassVar[str] = "balancer_v2_stable"
+    proof: ClassVar[Proof] = Proof(150_000)
+    least_gas: ClassVar[int] = GAS
     topics: ClassVar[tuple[str, ...]] = (
         *vault.VAULT_TOPICS,
         vault.FEE_TOPIC,
@@ -153,9 +119,17 @@ class BalancerV2Stable:
         "as_of": Source.FROM_TIME,
     }
 
-    def pool_of(self, log: Log) -> str:
-        """The pool that a log of the Vault concerns."""
-        return vault.pool_of(log)
+    def read(self, pool: NewPool) -> Script[BalancerV2StableState]:
+        """By getters of the pool, the Vault and the rate providers."""
+        return balancer_v2_reading.stable(pool)
+
+    def must_refresh(self, state: BalancerV2StableState) -> bool:
+        """Only where a token has a rate provider."""
+        return any(provider != NO_PROVIDER for provider in state.rate_providers)
+
+    def refresh(self, state: BalancerV2StableState, pool: NewPool) -> Script[BalancerV2StableState]:
+        """What the rate providers answer now."""
+        return balancer_v2_reading.refreshed(state)
 
     def decode(self, state: BalancerV2StableState, log: Log, timestamp: int) -> StableDelta | None:
         """The Vault's logs; fee, pause, amplification and rates of the pool's contract."""
@@ -168,7 +142,7 @@ class BalancerV2Stable:
             return AmpDelta(_amp(start), _amp(end), *times)
         if kind == AMP_STOPPED_TOPIC:
             (value,) = data_words(log, 1, "AmpUpdateStopped")
-            return AmpDelta(_amp(value), value, timestamp, timestamp)
+            return AmpDelta(_amp(value), value, 0, 0)
         if kind in _RATES:
             (where,) = topic_words(log, 1, "TokenRateCacheUpdated")
             (rate,) = data_words(log, 1, "TokenRateCacheUpdated")

@@ -246,11 +246,15 @@ def balance_word(cash: int, managed: int, block: int) -> int:
     return cash | managed << 112 | block << 224
 
 
+def _pair_word(amounts: tuple[int, ...], block: int) -> int:
+    return balance_word(amounts[0], amounts[1], block)
+
+
 def balance_words(state: Any) -> dict[int, int]:
     """The Vault's words of the pool's balances, by slot."""
     kind, pool_id = specialization(state.pool_id), int(state.pool_id, 16)
     base = _mapped(pool_id, POOL_TOKENS_SLOTS[kind])
-    per_token = list(zip(state.tokens, state.cash, state.managed, state.changed_at, strict=True))
+    per_token: list[Any] = list(zip(state.tokens, state.cash, state.managed, state.changed_at, strict=True))
     if kind == MINIMAL:
         return {_mapped(int(token, 16), base): balance_word(a, b, c) for token, a, b, c in per_token}
     if kind == GENERAL:  # an enumerable map: length, entries (token, balance), indices
@@ -258,7 +262,7 @@ def balance_words(state: Any) -> dict[int, int]:
     pair = b"".join(int(token, 16).to_bytes(20) for token in state.tokens)
     here = _mapped(int.from_bytes(keccak(pair)), base + 2)
     block = max(state.changed_at)
-    return {here: balance_word(*state.cash, block), here + 1: balance_word(*state.managed, 0)}
+    return {here: _pair_word(state.cash, block), here + 1: _pair_word(state.managed, 0)}
 
 
 def balance_writes(state: Any, after: Any) -> tuple[StorageWrite, ...]:

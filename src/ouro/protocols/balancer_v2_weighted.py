@@ -11,11 +11,10 @@ the months after its deployment, emits no log with a pool's id: pre-flight finds
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 
+from ouro.protocols import balancer_v2_reading, jsonform
 from ouro.protocols import balancer_v2_vault as vault
-from ouro.protocols import jsonform
 from ouro.protocols.balancer_math import (
     ONE,
     checked,
@@ -26,7 +25,9 @@ from ouro.protocols.balancer_math import (
     mul_up,
     pow_up,
 )
+from ouro.protocols.balancer_v2_family import VaultFamily
 from ouro.protocols.balancer_v2_vault import VaultDelta
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
@@ -37,9 +38,12 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import NewPool
 from ouro.protocols.curve_pieces import pieces
 from ouro.protocols.headers import weighted_header
-from ouro.types import Address, BlockContext, Log
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.types import BlockContext, Log
 
 MAX_RATIO = 3 * ONE // 10
 MIN_WEIGHT = ONE // 100
@@ -51,35 +55,12 @@ _FALLS = (np.arange(_KNOTS + 1) / _KNOTS) ** 3
 traded away by a small amount, which must be as exact."""
 
 
-class BalancerV2WeightedState(msgspec.Struct, frozen=True):
-    """A pool. Weights and fee have 18 decimals; ``scaling`` is 10^(18 - decimals) by token."""
-
-    family: ClassVar[str] = "balancer_v2_weighted"
-
-    address: Address
-    manager: Address
-    pool_id: str
-    tokens: tuple[Address, ...]
-    scaling: tuple[int, ...]
-    weights: tuple[int, ...]
-    cash: tuple[int, ...]
-    managed: tuple[int, ...]
-    changed_at: tuple[int, ...]
-    swap_fee: int
-    exact_powers: bool = True
-    paused: bool = False
-    pause_ends: int = 0
-
-    @property
-    def fee_ppm(self) -> int:
-        """The fee in parts per million."""
-        return self.swap_fee // 10**12
-
-
-class BalancerV2Weighted:
+class BalancerV2Weighted(VaultFamily):
     """The family; stateless. Implements ``ouro.protocols.base.Family``."""
 
     name: ClassVar[str] = "balancer_v2_weighted"
+    proof: ClassVar[Proof] = Proof(200_000)
+    least_gas: ClassVar[int] = GAS
     topics: ClassVar[tuple[str, ...]] = (*vault.VAULT_TOPICS, vault.FEE_TOPIC, vault.PAUSE_TOPIC)
     sources: ClassVar[Mapping[str, Source]] = {
         **dict.fromkeys(("address", "manager", "pool_id", "tokens", "scaling", "weights"), Source.FIXED),
@@ -87,9 +68,9 @@ class BalancerV2Weighted:
         **dict.fromkeys(("exact_powers", "pause_ends"), Source.FIXED),
     }
 
-    def pool_of(self, log: Log) -> str:
-        """The pool that a log of the Vault concerns."""
-        return vault.pool_of(log)
+    def read(self, pool: NewPool) -> Script[BalancerV2WeightedState]:
+        """By getters of the pool and the Vault."""
+        return balancer_v2_reading.weighted(pool)
 
     def decode(self, state: BalancerV2WeightedState, log: Log, timestamp: int) -> VaultDelta | None:
         """Swaps, joins, exits and asset management of the Vault; fee and pause of the pool."""

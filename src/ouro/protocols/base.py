@@ -5,8 +5,7 @@ integers, bit for bit what the deployed contract computes.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -14,24 +13,31 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ouro.types import Address, BlockContext, Log, PoolId
+from ouro.protocols.creation import CreationReader, Factory, NewPool
+from ouro.protocols.errors import DecodeError, Garbage, QuoteError
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.protocols.steps import Shape, SwapStep
+from ouro.protocols.storage import BalanceChange, Place, StorageWrite, ViewCall
+from ouro.types import Address, BlockContext, Hop, Log, PoolId
 
-
-class QuoteError(Exception):
-    """A quote that the pool can't give in full.
-
-    ``partial_in`` and ``partial_out`` are what it could do before it ran out; zero when nothing.
-    """
-
-    def __init__(self, reason: str, partial_in: int = 0, partial_out: int = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.partial_in = partial_in
-        self.partial_out = partial_out
-
-
-class DecodeError(Exception):
-    """A log that claims to be of this family but can't be read as one, or that contradicts the state."""
+__all__ = [
+    "BalanceChange",
+    "DecodeError",
+    "ExactHeader",
+    "Family",
+    "Garbage",
+    "Limits",
+    "PoolState",
+    "Quote",
+    "QuoteError",
+    "Segments",
+    "Source",
+    "StorageWrite",
+    "amount_to_rate",
+    "home_of",
+    "swap_to_rate",
+]
 
 
 class Source(StrEnum):
@@ -80,24 +86,6 @@ class Limits(msgspec.Struct, frozen=True):
     max_out_wei: int
 
 
-@dataclass(frozen=True, slots=True)
-class StorageWrite:
-    """A storage word of a contract, as the EVM will find it."""
-
-    address: Address
-    slot: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceChange:
-    """A token balance that a delta moved; which storage word that is depends on the token."""
-
-    token: Address
-    holder: Address
-    change_wei: int
-
-
 class ExactHeader(NamedTuple):
     """``HEADER`` limbs of ``protocols.kernels`` and what must stay alive while they are used."""
 
@@ -141,11 +129,73 @@ def swap_to_rate(family: "Family", state: Any, i: int, j: int, rate: float, cont
 
 
 class Family(Protocol):
-    """One AMM family. Implementations are stateless singletons."""
+    """One AMM family: everything that the system knows of it, looked up by ``registry.FAMILIES[state.family]``.
+
+    Implementations are stateless singletons and inherit from this class: what has a body here is the usual case
+    and may be left out. Nothing here does I/O.
+    """
 
     name: ClassVar[str]
     topics: ClassVar[tuple[str, ...]]
     sources: ClassVar[Mapping[str, Source]]
+    proof: ClassVar[Proof] = Proof()
+    """What proves it. Until that is whole the family is off unless the configuration says otherwise."""
+
+    # ----------------------------------------------------------------------------------------------------- finding
+
+    creations: ClassVar[Mapping[str, CreationReader]]
+    """The events by which its factories announce pools: first topic → what reads the pool from it."""
+    managed: ClassVar[bool] = False
+    """Whether its pools live inside one contract, the configured factory, which emits their logs."""
+
+    own_token: ClassVar[bool] = False
+    """Whether a pool's own share may be one of the tokens that it trades."""
+
+    def home(self, pool: NewPool) -> Address:
+        """The contract that has the pool's code."""
+        return pool.factory if self.managed else pool.address
+
+    def pool_named(self, log: Log) -> PoolId | None:
+        """For managed pools: the pool that a log of the manager is about, None for none. Checked nowhere: what is
+        returned is looked up among the known pools."""
+        return log.topics[1] if len(log.topics) > 1 else None
+
+    def listing(self, dex: Factory, known: int) -> "Script[Sequence[NewPool]] | None":
+        """The pools that the factory's getters tell from number ``known`` on, for factories whose events do not
+        name the pool. None: its events tell all."""
+        return None
+
+    # ----------------------------------------------------------------------------------------------------- reading
+
+    def read(self, pool: NewPool) -> Script[Any]:
+        """The pool's whole state at the block that the driver reads. Raises ``Garbage`` with the reason for people
+        where there can be none."""
+        ...
+
+    def must_refresh(self, state: Any) -> bool:
+        """Whether ``state`` has fields that no log tells, to be read again at every block."""
+        return Source.MUST_REFRESH in self.sources.values()
+
+    def refresh(self, state: Any, pool: NewPool) -> Script[Any]:
+        """``state`` with those fields read anew (itself where nothing changed), preferably in one round.
+
+        A read without an answer ends the script: the pool waits for the next block. Raises ``Garbage`` where the
+        answers make no sense.
+        """
+        yield from ()
+        return state
+
+    def described(self, state: Any) -> NewPool:
+        """What ``read`` needs of a pool that nobody announced."""
+        spacing = getattr(state, "tick_spacing", 0)
+        fee_ppm = getattr(state, "fee_ppm", 0)
+        return NewPool("", self.name, state.address, state.tokens, 0, fee_ppm=fee_ppm, tick_spacing=spacing)
+
+    windows: ClassVar[frozenset[str]] = frozenset()
+    """Fields (of ``to_json``) with tables that forget what is too old to matter: two states agree there where the
+    newer parts that both have do."""
+
+    # --------------------------------------------------------------------------------------------------- following
 
     def decode(self, state: Any, log: Log, timestamp: int) -> Any:
         """The delta of ``log``, or None where the event changes nothing. Raises ``DecodeError``.
@@ -157,6 +207,8 @@ class Family(Protocol):
     def apply(self, state: Any, delta: Any) -> Any:
         """The state after ``delta``. Raises ``DecodeError`` where the delta contradicts the state."""
         ...
+
+    # ----------------------------------------------------------------------------------------------------- quoting
 
     def quote_in(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """Exact input of token ``i`` for token ``j``. Raises ``QuoteError``."""
@@ -180,16 +232,90 @@ class Family(Protocol):
 
     def exact_header(self, state: Any, i: int, j: int) -> "ExactHeader | None":
         """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
-        ...
+        return None
+
+    least_gas: ClassVar[int] = 0
+    """What a swap in its pools adds to a plan's gas at least, so that bounds stay bounds; quotes say the rest."""
+
+    # ------------------------------------------------------------------------------------- the contract's storage
 
     def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]:
         """What ``delta``, applied to ``state`` (the state before it), does to the contract's storage."""
         ...
+
+    def places(self, state: Any) -> Iterable[Place]:
+        """Words that a swap may touch in the pool's own contracts, without an oracle's ring."""
+        ...
+
+    def places_from_logs(self, state: Any) -> Iterable[Place]:
+        """The words that ``storage_writes`` keeps exact: they are compared with the node's, one by one."""
+        ...
+
+    def known_words(self, state: Any) -> Mapping[Place, int]:
+        """Words whose value follows from the state: where they differ, the contract is not laid out as its
+        family's, and its pool is not simulated."""
+        ...
+
+    balances_told: ClassVar[bool] = True
+    """Whether its logs give the token balances of the contract that holds them."""
+    drifts: ClassVar[bool] = False
+    """Whether something of its pools has to be read again after they moved: balances that are not told, or
+    ``drifting_places``."""
+
+    def drifting_places(self, state: Any) -> Iterable[Place]:
+        """Words that swaps move, that no event tells, and on which a later swap may fail or its gas depends."""
+        return ()
+
+    def ring_places(self, state: Any, words: Mapping[Place, int]) -> Iterable[Place]:
+        """Words whose place is told by other words: the entries of an oracle's ring around the current one."""
+        return ()
+
+    def view_calls(self, state: Any, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """Calls whose accesses outside the pool a swap makes as well: factories, fee modules, farms, rate
+        providers. Code and words that they touch are loaded."""
+        return ()
+
+    def other_holders(self, state: Any, words: Mapping[Place, int]) -> Sequence[Address]:
+        """Who else's balances of the pool's tokens a swap moves."""
+        return ()
+
+    def paid_fee_place(self, state: Any, delta: Any) -> Place | None:
+        """A word that ``delta`` made non-zero without telling its value: overwriting zero would cost 17,100 gas
+        more than overwriting anything else."""
+        return None
+
+    def swap_places(self, state: Any, i: int, j: int) -> Iterable[Place]:
+        """Words of the pool's own contract that any swap in this direction touches, for access lists; empty where
+        that depends on more than the state."""
+        return ()
+
+    # --------------------------------------------------------------------------------------------------- executing
+
+    shape: ClassVar[Shape]
+    """How its swaps are paid: what plans have to know before they have a state at hand."""
+
+    def encode_swap(self, state: Any, i: int, j: int) -> SwapStep:
+        """How the executor carries out a swap in this direction; a step of the family's ``shape``."""
+        ...
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """(amount in, amount out) if ``log`` is a swap of ``hop``'s pool in its direction, else None.
+
+        Pools inside a manager may be known by their id alone: whoever forges such a log makes two of it, and two
+        count as none.
+        """
+        ...
+
+    trial: ClassVar[str] = "holder"
+    """How a token is tried in its pools (``market.token_probe``): bought and sold by ``pair``, ``solidly`` or
+    ``ticks`` swaps, or only moved by the contract that holds it."""
+
+    # --------------------------------------------------------------------------------------------------- on disk
 
     def to_json(self, state: Any) -> dict[str, Any]:
         """A tagged, JSON-safe form (integers beyond 2^53 as decimal strings)."""
         ...
 
     def from_json(self, value: dict[str, Any]) -> Any:
-        """The inverse of ``to_json``. Raises ``ValueError`` naming the field."""
+        """The inverse of ``to_json``. Raises ``ValueError`` naming the field: foreign states go through it."""
         ...

@@ -4,18 +4,25 @@
 is ``must_refresh``. Staked liquidity shares in fees only; it changes nothing for a trader.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ouro.hashing import topic
-from ouro.protocols import v3_events
+import msgspec
+
+from ouro.hashing import selector, topic
+from ouro.protocols import v3_events, v3_reading
 from ouro.protocols.base import Source
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of, tick_spacing_of
 from ouro.protocols.eventdata import data_words, uint
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_events import TransferDelta
 from ouro.protocols.v3_state import Layout, UniswapV3State
 from ouro.types import Log
 
+POOL_CREATED = topic("PoolCreated(address,address,int24,address)")
 COLLECT_FEES_TOPIC = topic("CollectFees(address,uint128,uint128)")
 
 
@@ -52,11 +59,28 @@ READERS: dict[str, v3_events.Reader] = {
 }
 
 
+def _announced(event: Announcement) -> NewPool:
+    pool, spacing = address_of(event.words[0], "pool"), tick_spacing_of(event.topics[3])
+    return event.pool(pool, event.indexed_pair(), tick_spacing=spacing)
+
+
 class Slipstream(UniswapV3):
     """The family; stateless."""
 
     name: ClassVar[str] = "slipstream"
+    proof: ClassVar[Proof] = Proof(105_000)
     kind: ClassVar[type[UniswapV3State]] = SlipstreamState
     readers: ClassVar[Mapping[str, v3_events.Reader]] = READERS
     topics: ClassVar[tuple[str, ...]] = tuple(READERS)
     sources: ClassVar[Mapping[str, Source]] = {**UniswapV3.sources, "fee_ppm": Source.MUST_REFRESH}
+    creations: ClassVar[Mapping[str, CreationReader]] = {POOL_CREATED: _announced}
+    getters: ClassVar[v3_reading.Getters] = v3_reading.Getters(None, tick_words=10, fee_told=True)
+
+    def refresh(self, state: UniswapV3State, pool: NewPool) -> Script[UniswapV3State]:
+        """The fee, as the pool asks its factory."""
+        fee_ppm = yield from v3_reading.fee_again(state.address)
+        return state if fee_ppm == state.fee_ppm else msgspec.structs.replace(state, fee_ppm=fee_ppm)
+
+    def view_calls(self, state: UniswapV3State, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """Both fees come from the factory and its modules."""
+        return [ViewCall(state.address, selector("fee()")), ViewCall(state.address, selector("unstakedFee()"))]

@@ -8,17 +8,19 @@ Field sources: reserves and accumulators ``from_logs``; fee and pause are set at
 changes emit events, so they are ``must_refresh``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
-from ouro.hashing import topic
-from ouro.protocols import jsonform
+from ouro.hashing import keccak, selector, topic
+from ouro.protocols import jsonform, solidly_reading
 from ouro.protocols.base import (
     BalanceChange,
+    DecodeError,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -26,19 +28,32 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import MAX_SCALED_BITS, STABLE, VOLATILE, packed_header
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script, uint_word
 from ouro.protocols.solidly_math import BPS, UNIT, invariant, solve_y, stable_out, volatile_out
-from ouro.types import Address, BlockContext, Log
+from ouro.protocols.steps import PairSwap, Shape
+from ouro.protocols.storage import Place, ViewCall, account_in
+from ouro.protocols.swapevents import in_and_out
+from ouro.types import Address, BlockContext, Hop, Log
 
 _U256 = (1 << 256) - 1
 MAX_RESERVE = (1 << 128) - 1
 """Beyond this a stable pool's cubes overflow anyway; hostile values are refused early."""
 
+STABLE_POOL_CREATED = topic("PoolCreated(address,address,bool,address,uint256)")
+STABLE_PAIR_CREATED = topic("PairCreated(address,address,bool,address,uint256)")
+SWAP_TOPIC = topic("Swap(address,address,uint256,uint256,uint256,uint256)")
 SYNC_TOPIC = topic("Sync(uint256,uint256)")
 
 # Storage of Aerodrome's Pool (OpenZeppelin 5 ERC20Permit below it).
-
+_OWN_SLOTS = range(32)
+_GUARD_SLOT = 0x9B779B17422D0DF92223018B32B4D1FA46E071723D6817E2486D003BECC55F00
+"""ERC-7201 place of OpenZeppelin's reentrancy guard."""
+FEES_SLOT, FACTORY_SLOT, OBSERVATIONS_SLOT = 13, 14, 15
+_FROM_LOGS_SLOTS = range(18, 23)
 RESERVE0_SLOT = 18
 RESERVE1_SLOT = 19
 TIMESTAMP_SLOT = 20
@@ -83,10 +98,26 @@ class SyncDelta(msgspec.Struct, frozen=True):
     timestamp: int
 
 
-class Solidly:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+def _announced(event: Announcement) -> NewPool:
+    flag = int(event.topics[3], 16)
+    if flag > 1:
+        raise DecodeError(f"stable is {flag}, neither true nor false")
+    return event.pool(address_of(event.words[0], "pool"), event.indexed_pair(), stable=bool(flag))
+
+
+class Solidly(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "solidly"
+    proof: ClassVar[Proof] = Proof(100_000)
+    creations: ClassVar[Mapping[str, CreationReader]] = {
+        STABLE_POOL_CREATED: _announced,
+        STABLE_PAIR_CREATED: _announced,
+    }
+    shape: ClassVar[Shape] = Shape.PAIR
+    trial: ClassVar[str] = "solidly"
+    least_gas: ClassVar[int] = VOLATILE_GAS
+    drifts: ClassVar[bool] = True
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
     sources: ClassVar[Mapping[str, Source]] = {
         "address": Source.FIXED,
@@ -102,6 +133,18 @@ class Solidly:
         "reserve0_cumulative": Source.FROM_LOGS,
         "reserve1_cumulative": Source.FROM_LOGS,
     }
+
+    def read(self, pool: NewPool) -> Script[SolidlyState]:
+        """The pool's words, fee and pause of its factory, in one round."""
+        found = yield from solidly_reading.fields(pool)
+        return SolidlyState(address=pool.address, tokens=(pool.tokens[0], pool.tokens[1]), **found)
+
+    def refresh(self, state: SolidlyState, pool: NewPool) -> Script[SolidlyState]:
+        """Fee and pause again."""
+        fee_bps, paused = yield from solidly_reading.terms(state.address, state.stable, pool.factory)
+        if (fee_bps, paused) == (state.fee_bps, state.paused):
+            return state
+        return msgspec.structs.replace(state, fee_bps=fee_bps, paused=paused)
 
     def decode(self, state: SolidlyState, log: Log, timestamp: int) -> SyncDelta | None:
         """Sync only: every other event of a pool comes with one."""
@@ -197,6 +240,47 @@ class Solidly:
         ]
         return tuple(writes)
 
+    def places(self, state: SolidlyState) -> Iterable[Place]:
+        """The pool's own words and its guard; observations are in ``ring_places``."""
+        return [(state.address, slot) for slot in (*_OWN_SLOTS, _GUARD_SLOT)]
+
+    def places_from_logs(self, state: SolidlyState) -> Iterable[Place]:
+        """Reserves, time, accumulators."""
+        return [(state.address, slot) for slot in _FROM_LOGS_SLOTS]
+
+    def known_words(self, state: SolidlyState) -> Mapping[Place, int]:
+        """The reserves."""
+        return {(state.address, RESERVE0_SLOT): state.reserve0, (state.address, RESERVE1_SLOT): state.reserve1}
+
+    def drifting_places(self, state: SolidlyState) -> Iterable[Place]:
+        """Fee indices, the number of observations."""
+        return [(state.address, slot) for slot in _OWN_SLOTS if slot not in _FROM_LOGS_SLOTS]
+
+    def ring_places(self, state: SolidlyState, words: Mapping[Place, int]) -> Iterable[Place]:
+        """The last observation and the one to come."""
+        count = words.get((state.address, OBSERVATIONS_SLOT), 0)
+        first = int.from_bytes(keccak(OBSERVATIONS_SLOT.to_bytes(32))) + 3 * (count - 1)
+        return [(state.address, (first + word) & _U256) for word in range(6)] if count else []
+
+    def view_calls(self, state: SolidlyState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
+        """Fee and pause of the factory."""
+        factory = account_in(words.get((state.address, FACTORY_SLOT), 0))
+        amount_out = _GET_AMOUNT_OUT + uint_word(state.unit0) + uint_word(int(state.tokens[0], 16))
+        return [ViewCall(state.address, amount_out), ViewCall(factory, _IS_PAUSED)]
+
+    def other_holders(self, state: SolidlyState, words: Mapping[Place, int]) -> Sequence[Address]:
+        """The contract that fees are paid to."""
+        return [account_in(words.get((state.address, FEES_SLOT), 0))]
+
+    def encode_swap(self, state: SolidlyState, i: int, j: int) -> PairSwap:
+        """As a Uniswap V2 pair."""
+        _direction(i, j)
+        return PairSwap(state.address, i == 0)
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """Inputs and outputs are in the event."""
+        return in_and_out(log, SWAP_TOPIC, hop.i, hop.j) if log.address == hop.pool else None
+
     def to_json(self, state: SolidlyState) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         numbers = ("unit0", "unit1", "reserve0", "reserve1", "reserve0_cumulative", "reserve1_cumulative")
@@ -232,6 +316,9 @@ class Solidly:
             reserve0_cumulative=number("reserve0_cumulative", 0, _U256),
             reserve1_cumulative=number("reserve1_cumulative", 0, _U256),
         )
+
+
+_GET_AMOUNT_OUT, _IS_PAUSED = selector("getAmountOut(uint256,address)"), selector("isPaused()")
 
 
 def _direction(i: int, j: int) -> None:

@@ -8,17 +8,18 @@ enters only as a ratio, so parts per million give the same integers as any fork'
 Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
-from ouro.hashing import topic
+from ouro.hashing import selector, topic
 from ouro.protocols import jsonform
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -26,9 +27,15 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import data_words, require_address, uint
 from ouro.protocols.headers import CONSTANT_PRODUCT, packed_header
-from ouro.types import Address, BlockContext, Log
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Answers, Read, Script, answer_words, require_tokens, unsigned
+from ouro.protocols.steps import PairSwap, Shape
+from ouro.protocols.storage import Place
+from ouro.protocols.swapevents import in_and_out
+from ouro.types import Address, BlockContext, Hop, Log
 
 PPM = 1_000_000
 MAX_RESERVE = (1 << 112) - 1
@@ -39,7 +46,21 @@ RESERVES_SLOT = 8
 PRICE0_CUMULATIVE_SLOT = 9
 PRICE1_CUMULATIVE_SLOT = 10
 
+STORAGE_SLOTS = range(14)
+FROM_LOGS_SLOTS = (6, 7, 8, 9, 10, 12)
+"""token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
+
+PAIR_CREATED = topic("PairCreated(address,address,address,uint256)")
 SYNC_TOPIC = topic("Sync(uint112,uint112)")
+SWAP_TOPIC = topic("Swap(address,uint256,uint256,uint256,uint256,address)")
+
+PAIR_CALLS = (
+    (selector("token0()"), 4_000),
+    (selector("token1()"), 4_000),
+    (selector("getReserves()"), 5_000),
+    (selector("price0CumulativeLast()"), 4_000),
+    (selector("price1CumulativeLast()"), 4_000),
+)
 
 SWAP_GAS = 49_500
 """Estimate for ranking: ``pair.swap`` and the transfer into it, cold, plain tokens; see docs/protocols.md."""
@@ -94,11 +115,22 @@ def _check_direction(i: int, j: int) -> None:
         raise QuoteError(f"a pair has tokens 0 and 1, not {i} and {j}")
 
 
-class UniswapV2:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
+def _announced(event: Announcement) -> NewPool:
+    """The fee is the factory's: a configured one, because the pair does not tell it."""
+    pair = address_of(event.words[0], "pair")
+    return event.pool(pair, event.indexed_pair(), fee_ppm=event.dex.fee_ppm or 0)
+
+
+class UniswapV2(Family):
+    """The family; stateless. Dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v2"
     kind: ClassVar[type[UniswapV2State]] = UniswapV2State
+    proof: ClassVar[Proof] = Proof(100_000)
+    creations: ClassVar[Mapping[str, CreationReader]] = {PAIR_CREATED: _announced}
+    shape: ClassVar[Shape] = Shape.PAIR
+    trial: ClassVar[str] = "pair"
+    least_gas: ClassVar[int] = SWAP_GAS
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
     sources: ClassVar[Mapping[str, Source]] = {
         "address": Source.FIXED,
@@ -110,6 +142,27 @@ class UniswapV2:
         "price0_cumulative": Source.FROM_LOGS,
         "price1_cumulative": Source.FROM_LOGS,
     }
+
+    def read(self, pool: NewPool) -> Script[UniswapV2State]:
+        """Tokens, reserves and accumulators in one round; the fee is what the dex is configured with."""
+        answers = yield [Read(pool.address, data, gas) for data, gas in PAIR_CALLS]
+        return self.state_of(pool, answers, pool.fee_ppm)
+
+    def state_of(self, pool: NewPool, answers: Answers, fee_ppm: int) -> UniswapV2State:
+        """The state of the answers that every pair gives, with a fee from elsewhere. Raises ``Garbage``."""
+        token0, token1, reserves, cumulative0, cumulative1 = answers
+        require_tokens((token0, token1), pool.tokens)
+        reserve0, reserve1, timestamp = answer_words(reserves, 3, "getReserves()")
+        return self.kind(
+            address=pool.address,
+            tokens=(pool.tokens[0], pool.tokens[1]),
+            reserve0=unsigned(reserve0, 112, "reserve0"),
+            reserve1=unsigned(reserve1, 112, "reserve1"),
+            fee_ppm=fee_ppm,
+            block_timestamp_last=unsigned(timestamp, 32, "blockTimestampLast"),
+            price0_cumulative=answer_words(cumulative0, 1, "price0CumulativeLast()")[0],
+            price1_cumulative=answer_words(cumulative1, 1, "price1CumulativeLast()")[0],
+        )
 
     def decode(self, state: UniswapV2State, log: Log, timestamp: int) -> SyncDelta | None:
         """Sync only: every other event of a pair is followed by one."""
@@ -208,6 +261,31 @@ class UniswapV2:
             if change
         ]
         return tuple(writes)
+
+    def places(self, state: UniswapV2State) -> Iterable[Place]:
+        """The whole pair."""
+        return [(state.address, slot) for slot in STORAGE_SLOTS]
+
+    def places_from_logs(self, state: UniswapV2State) -> Iterable[Place]:
+        """Without kLast, the total supply and the liquidity tokens, which no swap reads."""
+        return [(state.address, slot) for slot in FROM_LOGS_SLOTS]
+
+    def known_words(self, state: UniswapV2State) -> Mapping[Place, int]:
+        """The packed reserves."""
+        return {(state.address, RESERVES_SLOT): reserves_word(state)}
+
+    def swap_places(self, state: UniswapV2State, i: int, j: int) -> Iterable[Place]:
+        """Tokens, reserves, accumulators and lock, whatever the amount."""
+        return self.places_from_logs(state)
+
+    def encode_swap(self, state: UniswapV2State, i: int, j: int) -> PairSwap:
+        """A pair's swap, by exact output."""
+        _check_direction(i, j)
+        return PairSwap(state.address, i == 0)
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """Inputs and outputs are in the event."""
+        return in_and_out(log, SWAP_TOPIC, hop.i, hop.j) if log.address == hop.pool else None
 
     def to_json(self, state: UniswapV2State) -> dict[str, Any]:
         """A tagged, JSON-safe form."""

@@ -7,14 +7,16 @@ Dialects (``pancakeswap_v3``, ``slipstream``) differ in a few events and in the 
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ouro.protocols import v3_events, v3_storage
+from ouro.hashing import topic
+from ouro.protocols import v3_events, v3_reading, v3_storage
 from ouro.protocols.base import (
     BalanceChange,
+    DecodeError,
     ExactHeader,
     Limits,
     Quote,
@@ -23,6 +25,11 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.concentrated import Concentrated
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of, tick_spacing_of
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.protocols.storage import Place
 from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
@@ -39,10 +46,26 @@ _FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
 MAX_AMOUNT = (1 << 255) - 1
 
 
-class UniswapV3:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``; dialects inherit from it."""
+POOL_CREATED = topic("PoolCreated(address,address,uint24,int24,address)")
+
+
+def announced(event: Announcement) -> NewPool:
+    """Fee and tick spacing are the pool's for good."""
+    fee_ppm = int(event.topics[3], 16)
+    if not 0 <= fee_ppm < PPM:
+        raise DecodeError(f"fee {fee_ppm} is out of range")
+    pool, spacing = address_of(event.words[1], "pool"), tick_spacing_of(event.words[0])
+    return event.pool(pool, event.indexed_pair(), fee_ppm=fee_ppm, tick_spacing=spacing)
+
+
+class UniswapV3(Concentrated):
+    """The family; stateless. Dialects inherit from it."""
 
     name: ClassVar[str] = "uniswap_v3"
+    proof: ClassVar[Proof] = Proof(100_000)
+    creations: ClassVar[Mapping[str, CreationReader]] = {POOL_CREATED: announced}
+    getters: ClassVar[v3_reading.Getters] = v3_reading.Getters()
+    least_gas: ClassVar[int] = BASE_GAS
     kind: ClassVar[type[UniswapV3State]] = UniswapV3State
     readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
     topics: ClassVar[tuple[str, ...]] = tuple(v3_events.READERS)
@@ -50,6 +73,11 @@ class UniswapV3:
         name: Source.FIXED if name in _FIXED_FIELDS else Source.FROM_LOGS
         for name in UniswapV3State.__struct_fields__
     }
+
+    def read(self, pool: NewPool) -> Script[UniswapV3State]:
+        """Head values, the tick map, the last observation."""
+        found = yield from v3_reading.fields(pool, self.getters)
+        return self.kind(address=pool.address, tokens=(pool.tokens[0], pool.tokens[1]), **found)
 
     def decode(self, state: UniswapV3State, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for events that are none of a pool's."""
@@ -93,6 +121,34 @@ class UniswapV3:
     def storage_writes(self, state: UniswapV3State, delta: PoolDelta) -> tuple[StorageWrite | BalanceChange, ...]:
         """Slot0, liquidity, the observation, tick and bitmap words, token balances."""
         return v3_storage.storage_writes(state, delta)
+
+    def places(self, state: UniswapV3State) -> Iterable[Place]:
+        """By the layout of the dialect."""
+        return [(state.address, slot) for slot in v3_storage.slots(state)]
+
+    def places_from_logs(self, state: UniswapV3State) -> Iterable[Place]:
+        """Without fee growth and a tick's outside values: they change no amount."""
+        return [(state.address, slot) for slot in v3_storage.slots_from_logs(state)]
+
+    def known_words(self, state: UniswapV3State) -> Mapping[Place, int]:
+        """Slot0 and the liquidity in range."""
+        words = {**v3_storage.slot0_words(state), state.layout.liquidity: v3_storage.liquidity_word(state)}
+        return {(state.address, slot): value for slot, value in words.items()}
+
+    def ring_places(self, state: UniswapV3State, words: Mapping[Place, int]) -> Iterable[Place]:
+        """The oracle's current entry and those that follow it."""
+        slot0 = words.get((state.address, state.layout.slot0), 0)
+        return [(state.address, slot) for slot in v3_storage.ring_slots(slot0, state.layout.observations)]
+
+    def paid_fee_place(self, state: UniswapV3State, delta: PoolDelta) -> Place | None:
+        """The fee growth of the token that came in: its value is not in the event."""
+        if not isinstance(delta, v3_events.SwapDelta):
+            return None
+        return state.address, v3_storage.fee_growth_slot(state, delta.amount0 > 0)
+
+    def swap_places(self, state: UniswapV3State, i: int, j: int) -> Iterable[Place]:
+        """Price, liquidity, fee growth, the first word of the bitmap."""
+        return [(state.address, slot) for slot in v3_storage.swap_slots(state, i == 0)]
 
     def to_json(self, state: UniswapV3State) -> dict[str, Any]:
         """A tagged, JSON-safe form."""

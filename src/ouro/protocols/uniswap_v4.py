@@ -11,19 +11,19 @@ Field sources: an LP fee that the hook may change at any time (dynamic) emits no
 says which tokens the manager holds for a pool, so ``storage_writes`` has no balances; tokens' Transfer logs tell.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
 
-from ouro.hashing import keccak, topic
-from ouro.protocols import jsonform
+from ouro.hashing import topic
+from ouro.protocols import jsonform, v4_reading
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Family,
     Limits,
     Quote,
     QuoteError,
@@ -31,31 +31,55 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
+from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.proof import Proof
+from ouro.protocols.reads import Script
+from ouro.protocols.steps import ManagedSwap, Shape
+from ouro.protocols.storage import Place
+from ouro.protocols.swapevents import event_words, plausible
 from ouro.protocols.uniswap_v3 import direction, header_of, limits_of, segments_of
 from ouro.protocols.v3_events import price_and_tick, tick_range
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_SQRT_RATIO, MAX_TICK, MIN_TICK, PPM
 from ouro.protocols.v3_state import check_state, ticks_from_json
-from ouro.protocols.v3_storage import mapping_slot
 from ouro.protocols.v3_swap import default_limit, swap
-from ouro.protocols.v3_ticks import EMPTY_TICKS, WORD_BITS, TickTable
-from ouro.types import Address, BlockContext, Log
+from ouro.protocols.v3_ticks import WORD_BITS
+from ouro.protocols.v4_state import (
+    DYNAMIC_FEE_FLAG,
+    LIQUIDITY,
+    MAX_TICK_SPACING,
+    NATIVE,
+    TICK_WORDS,
+    UniswapV4State,
+    base_slot,
+    bitmap_slot,
+    pool_id,
+    refusal,
+    slot0_word,
+    slots_from_logs,
+    swap_fee_ppm,
+    swap_slots,
+    tick_slot,
+)
+from ouro.types import BlockContext, Hop, Log
 
-NATIVE: Address = "0x" + "00" * 20
-DYNAMIC_FEE_FLAG = 0x800000
+__all__ = [
+    "DYNAMIC_FEE_FLAG",
+    "INITIALIZE_TOPIC",
+    "NATIVE",
+    "SWAP_TOPIC",
+    "UniswapV4",
+    "UniswapV4State",
+    "base_slot",
+    "pool_id",
+    "slot0_word",
+    "swap_fee_ppm",
+    "tick_slot",
+]
+
 MAX_PROTOCOL_FEE = 1000
-MAX_TICK_SPACING = 32_767
-POOLS_SLOT = 6
-LIQUIDITY, _TICKS, _BITMAP, TICK_WORDS = 3, 4, 5, 3
-_U24, _U128 = (1 << 24) - 1, (1 << 128) - 1
+_U24, _U128, _U256 = (1 << 24) - 1, (1 << 128) - 1, (1 << 256) - 1
 _INT128_END = 1 << 127
-
-SWAP_HOOKS = {
-    1 << 7: "beforeSwap",
-    1 << 6: "afterSwap",
-    1 << 3: "beforeSwapReturnDelta",
-    1 << 2: "afterSwapReturnDelta",
-}
 
 INITIALIZE_TOPIC = topic("Initialize(bytes32,address,address,uint24,int24,address,uint160,int24)")
 MODIFY_TOPIC = topic("ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32)")
@@ -65,34 +89,6 @@ PROTOCOL_FEE_TOPIC = topic("ProtocolFeeUpdated(bytes32,uint24)")
 BASE_GAS = 65_000
 GAS_PER_TICK = 20_000
 GAS_PER_WORD = 5_000
-
-
-class UniswapV4State(msgspec.Struct, frozen=True):
-    """A pool. ``key_fee`` is the pool key's (the dynamic flag or the LP fee), ``lp_fee_ppm`` what slot0 has now.
-
-    ``protocol_fee`` is slot0's packed pair: 12 bits for token0 in, 12 above for token1 in.
-    """
-
-    family: ClassVar[str] = "uniswap_v4"
-    word_edges: ClassVar[bool] = True
-
-    address: Address
-    manager: Address
-    tokens: tuple[Address, Address]
-    key_fee: int
-    tick_spacing: int
-    hooks: Address
-    lp_fee_ppm: int
-    protocol_fee: int = 0
-    sqrt_price_x96: int = 0
-    tick: int = 0
-    liquidity: int = 0
-    ticks: TickTable = EMPTY_TICKS
-
-    @property
-    def fee_ppm(self) -> int:
-        """The dearer direction's fee; a swap uses ``swap_fee_ppm``."""
-        return max(swap_fee_ppm(self, True), swap_fee_ppm(self, False))
 
 
 class InitializeDelta(msgspec.Struct, frozen=True):
@@ -127,34 +123,31 @@ class ProtocolFeeDelta(msgspec.Struct, frozen=True):
 PoolDelta: TypeAlias = InitializeDelta | SwapDelta | LiquidityDelta | ProtocolFeeDelta
 
 
-def pool_id(tokens: tuple[Address, Address], key_fee: int, tick_spacing: int, hooks: Address) -> str:
-    """keccak of the abi-encoded pool key, as 0x-hex."""
-    words = (int(tokens[0], 16), int(tokens[1], 16), key_fee, tick_spacing, int(hooks, 16))
-    return "0x" + keccak(b"".join(word.to_bytes(32) for word in words)).hex()
+def _announced(event: Announcement) -> NewPool:
+    """The key is checked against the id, so that a wrong one can't name another pool."""
+    low = "0x" + event.topics[2][24:].lower()
+    high = address_of(event.topics[3], "currency1")
+    fee, spacing, hooks_word = int(event.words[0], 16), int(event.words[1], 16), int(event.words[2], 16)
+    if fee >> 24 or not 0 < spacing <= MAX_TICK_SPACING or hooks_word >> 160:
+        raise DecodeError(f"fee {fee}, tick spacing {spacing} or hooks {hooks_word:#x} is out of range")
+    hooks = "0x" + hooks_word.to_bytes(20).hex()
+    identity = "0x" + event.topics[1].lower()
+    if identity != pool_id((low, high), fee, spacing, hooks):
+        raise DecodeError(f"{identity} is not the id of its key")
+    return event.pool(identity, (low, high), fee_ppm=fee, tick_spacing=spacing, hooks=hooks)
 
 
-def swap_fee_ppm(state: UniswapV4State, zero_for_one: bool) -> int:
-    """``ProtocolFeeLibrary.calculateSwapFee`` of the direction."""
-    protocol = state.protocol_fee & 0xFFF if zero_for_one else state.protocol_fee >> 12
-    return protocol + state.lp_fee_ppm - protocol * state.lp_fee_ppm // PPM
-
-
-def refusal(state: UniswapV4State) -> str | None:
-    """Why a pool can't be quoted, for people; None where it can."""
-    flags = [name for bit, name in SWAP_HOOKS.items() if int(state.hooks, 16) & bit]
-    if flags:
-        return (
-            f"its hook {state.hooks} acts on swaps ({', '.join(flags)}): fee or amounts may differ from the curve's"
-        )
-    if state.fee_ppm >= PPM:
-        return "its fee takes the whole input"
-    return None
-
-
-class UniswapV4:
-    """The family; stateless. Implements ``ouro.protocols.base.Family``."""
+class UniswapV4(Family):
+    """The family; stateless."""
 
     name: ClassVar[str] = "uniswap_v4"
+    proof: ClassVar[Proof] = Proof(100_000)
+    shape: ClassVar[Shape] = Shape.MANAGED
+    creations: ClassVar[Mapping[str, CreationReader]] = {INITIALIZE_TOPIC: _announced}
+    managed: ClassVar[bool] = True
+    least_gas: ClassVar[int] = BASE_GAS
+    balances_told: ClassVar[bool] = False
+    drifts: ClassVar[bool] = True
     topics: ClassVar[tuple[str, ...]] = (INITIALIZE_TOPIC, MODIFY_TOPIC, SWAP_TOPIC, PROTOCOL_FEE_TOPIC)
     sources: ClassVar[Mapping[str, Source]] = {
         **dict.fromkeys(("address", "manager", "tokens", "key_fee", "tick_spacing", "hooks"), Source.FIXED),
@@ -162,9 +155,31 @@ class UniswapV4:
         **dict.fromkeys(("protocol_fee", "sqrt_price_x96", "tick", "liquidity", "ticks"), Source.FROM_LOGS),
     }
 
-    def pool_of(self, log: Log) -> str:
-        """The identity of the pool that a manager's log concerns."""
-        return log.topics[1]
+    def read(self, pool: NewPool) -> Script[UniswapV4State]:
+        """Out of the manager's storage; a pool that is refused is not read."""
+        return v4_reading.read(pool)
+
+    def must_refresh(self, state: UniswapV4State) -> bool:
+        """Only where the hook sets the fee."""
+        return state.key_fee == DYNAMIC_FEE_FLAG
+
+    def refresh(self, state: UniswapV4State, pool: NewPool) -> Script[UniswapV4State]:
+        """The fee that a hook may have set."""
+        return v4_reading.refresh(state)
+
+    def described(self, state: UniswapV4State) -> NewPool:
+        """The key."""
+        return NewPool(
+            "",
+            self.name,
+            state.address,
+            state.tokens,
+            0,
+            factory=state.manager,
+            fee_ppm=state.key_fee,
+            tick_spacing=state.tick_spacing,
+            hooks=state.hooks,
+        )
 
     def decode(self, state: UniswapV4State, log: Log, timestamp: int) -> PoolDelta | None:
         """The delta of ``log``; None for other events and other pools of the manager."""
@@ -234,6 +249,35 @@ class UniswapV4:
                 writes += _tick_writes(state, after, tick)
         return tuple(writes)
 
+    def places(self, state: UniswapV4State) -> Iterable[Place]:
+        """In the manager."""
+        return [(state.manager, slot) for slot in swap_slots(state)]
+
+    def places_from_logs(self, state: UniswapV4State) -> Iterable[Place]:
+        """Without fee growth, which changes no amount."""
+        return [(state.manager, slot) for slot in slots_from_logs(state)]
+
+    def known_words(self, state: UniswapV4State) -> Mapping[Place, int]:
+        """Slot0 and the liquidity in range."""
+        base = base_slot(state)
+        return {
+            (state.manager, base): slot0_word(state),
+            (state.manager, (base + LIQUIDITY) & _U256): state.liquidity,
+        }
+
+    def encode_swap(self, state: UniswapV4State, i: int, j: int) -> ManagedSwap:
+        """By the pool's key, in the books of its manager."""
+        low, high = state.tokens
+        key = (low, high, state.key_fee, state.tick_spacing, state.hooks)
+        return ManagedSwap(state.address, direction(i, j), state.manager, *key)
+
+    def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
+        """From the swapper's balance changes: negative is what it paid. The emitter is not known here."""
+        if len(log.topics) < 2 or log.topics[0] != SWAP_TOPIC or log.topics[1] != hop.pool:
+            return None
+        words = event_words(log)
+        return plausible((1 << 256) - words[hop.i], words[hop.j]) if len(words) == 6 else None
+
     def to_json(self, state: UniswapV4State) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         plain = ("address", "manager", "key_fee", "tick_spacing", "hooks", "lp_fee_ppm", "protocol_fee", "tick")
@@ -277,32 +321,6 @@ class UniswapV4:
             raise ValueError(f"lp_fee_ppm: {state.lp_fee_ppm} in a pool whose fee is fixed at {key_fee}")
         check_state(state)
         return state
-
-
-def slot0_word(state: UniswapV4State) -> int:
-    """Slot0 packed."""
-    price, tick = state.sqrt_price_x96, state.tick & _U24
-    return price | tick << 160 | state.protocol_fee << 184 | (state.lp_fee_ppm << 208 if price else 0)
-
-
-@lru_cache(maxsize=1 << 14)
-def _base_of(pool: str) -> int:
-    return int.from_bytes(keccak(bytes.fromhex(pool[2:]) + POOLS_SLOT.to_bytes(32)))
-
-
-def base_slot(state: UniswapV4State) -> int:
-    """Where the manager keeps a pool's words; slot0 is the first."""
-    return _base_of(state.address)
-
-
-def tick_slot(state: UniswapV4State, tick: int) -> int:
-    """The first word of a tick: gross and net liquidity."""
-    return mapping_slot(tick, base_slot(state) + _TICKS)
-
-
-def bitmap_slot(state: UniswapV4State, word: int) -> int:
-    """A word of the tick bitmap."""
-    return mapping_slot(word, base_slot(state) + _BITMAP)
 
 
 def _tick_writes(before: UniswapV4State, after: UniswapV4State, tick: int) -> list[StorageWrite]:

@@ -11,8 +11,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ouro.protocols.uniswap_v2 import SWAP_GAS
-from ouro.protocols.uniswap_v3 import BASE_GAS
 from ouro.search.arrays import MarketArraysLike
 from ouro.search.convex.certificate import certify
 from ouro.search.convex.dual import DualSolution, solve, solve_scaled
@@ -24,9 +22,6 @@ from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
 from ouro.strategies.netted import Flow, plan_netted
 from ouro.strategies.netted_plan import NettedPlan, verify_plan
 from ouro.types import Address, BlockContext, Hash
-
-GAS_BY_FAMILY: Mapping[str, int] = {"uniswap_v2": SWAP_GAS, "uniswap_v3": BASE_GAS}
-"""What a touched pool adds to a batch's gas at least, so that the bound stays one; exact quotes say the rest."""
 
 _GOOD_ENOUGH = 0.9995
 _MAX_SOLVES = 300
@@ -139,7 +134,7 @@ class NetworkStrategy:
 
     def _gas_per_pool(self) -> npt.NDArray[np.float64]:
         family_of = self._market.family_of
-        gas = [GAS_BY_FAMILY.get(family_of(pool).name, LEAST_HOP_GAS) for pool in self._market.addresses]
+        gas = [family_of(pool).least_gas or LEAST_HOP_GAS for pool in self._market.addresses]
         return np.array(gas, dtype=np.float64)
 
     def _flows(self, solution: DualSolution) -> list[Flow]:
