@@ -10,12 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.protocols.balancer_pools import stable_pools, weighted_pools
 from tests.protocols.pools import CONTEXT, POOL, TOKENS, pairs, pools
+from tests.protocols.test_conversions import vaults, wrappers
 from tests.protocols.test_quotes import solidly_pools
 
 from ouro.protocols.algebra_integral import AlgebraIntegralState
 from ouro.protocols.balancer_v2_stable_state import BalancerV2StableState
 from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.base import QuoteError, Source, swap_to_rate
+from ouro.protocols.erc4626 import Erc4626State
 from ouro.protocols.pancakeswap_v3 import PancakeV3State
 from ouro.protocols.registry import FAMILIES
 from ouro.protocols.slipstream import SlipstreamState
@@ -25,6 +27,7 @@ from ouro.protocols.uniswap_v2 import UniswapV2State
 from ouro.protocols.uniswap_v4 import DYNAMIC_FEE_FLAG, NATIVE, UniswapV4State, pool_id, swap_fee_ppm
 from ouro.protocols.v3_state import UniswapV3State
 from ouro.protocols.v3_ticks import TickTable
+from ouro.protocols.wrapped_staked import WrappedStakedState
 
 MANAGER = "0x" + "4" * 40
 GAPPED = UniswapV3State(
@@ -94,12 +97,22 @@ every_kind = st.one_of(
     solidly_pools(),
     weighted_pools(),
     stable_pools(),
+    vaults(),
+    wrappers(),
 )
 
 
 def test_every_field_has_a_source() -> None:
     states = (UniswapV2State, UniswapV3State, SolidlyState, PancakeV3State, SlipstreamState, UniswapV4State)
-    for kind in (*states, AlgebraIntegralState, SwaprState, BalancerV2WeightedState, BalancerV2StableState):
+    for kind in (
+        *states,
+        AlgebraIntegralState,
+        SwaprState,
+        BalancerV2WeightedState,
+        BalancerV2StableState,
+        Erc4626State,
+        WrappedStakedState,
+    ):
         family = FAMILIES[kind.family]
         assert set(family.sources) == set(kind.__struct_fields__)
         assert all(isinstance(source, Source) for source in family.sources.values())

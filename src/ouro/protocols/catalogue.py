@@ -31,6 +31,8 @@ CATALOGUE: dict[str, Entry] = {
         Entry("solidly", "ouro.protocols.solidly:Solidly"),
         Entry("balancer_v2_weighted", "ouro.protocols.balancer_v2_weighted:BalancerV2Weighted"),
         Entry("balancer_v2_stable", "ouro.protocols.balancer_v2_stable:BalancerV2Stable"),
+        Entry("erc4626", "ouro.protocols.erc4626:Erc4626"),
+        Entry("wrapped_staked", "ouro.protocols.wrapped_staked:WrappedStaked"),
     )
 }
 """What ``DexConfig.family`` may be."""

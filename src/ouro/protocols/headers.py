@@ -1,9 +1,17 @@
 """Headers of pools with reserves, for the compiled batch quotes."""
 
-from ouro.protocols.kernels.concentrated import CONSTANT_PRODUCT, HEADER, STABLE, VOLATILE, WEIGHTED
+from ouro.protocols.kernels.concentrated import CONSTANT_PRODUCT, HEADER, RATIO, STABLE, VOLATILE, WEIGHTED
 from ouro.protocols.kernels.solidly import MAX_SCALED_BITS
 
-__all__ = ["CONSTANT_PRODUCT", "MAX_SCALED_BITS", "STABLE", "VOLATILE", "packed_header", "weighted_header"]
+__all__ = [
+    "CONSTANT_PRODUCT",
+    "MAX_SCALED_BITS",
+    "STABLE",
+    "VOLATILE",
+    "packed_header",
+    "ratio_header",
+    "weighted_header",
+]
 
 _BYTES = HEADER * 8
 
@@ -28,4 +36,10 @@ def weighted_header(
     14 what the Vault's word still takes, 16 cash. Fee, exponent and powers have 18 decimals."""
     packed = WEIGHTED | fee << 256 | exact_powers << 320 | balances[0] << 384 | balances[1] << 512
     packed |= scaling[0] << 640 | scaling[1] << 704 | exponent << 768 | room[0] << 896 | room[1] << 1024
+    return packed.to_bytes(_BYTES, "little")
+
+
+def ratio_header(numerator: int, denominator: int, most_in: int, least_out: int) -> bytes:
+    """Limbs: 0 kind, 4 numerator, 8 denominator, 12 the most that goes in, 16 the least output."""
+    packed = RATIO | numerator << 256 | denominator << 512 | most_in << 768 | least_out << 1024
     return packed.to_bytes(_BYTES, "little")

@@ -18,6 +18,7 @@ from ouro.protocols.kernels.concentrated import (
     CONSTANT_PRODUCT,
     DONE,
     EXHAUSTED,
+    RATIO,
     REFUSED,
     STABLE,
     VOLATILE,
@@ -25,6 +26,7 @@ from ouro.protocols.kernels.concentrated import (
     exact_in,
     limb,
 )
+from ouro.protocols.kernels.ratio import ratio_in
 from ouro.protocols.kernels.solidly import stable_in, volatile_in
 from ouro.protocols.kernels.ticks import sqrt_ratio_at_tick
 from ouro.protocols.kernels.weighted import weighted_in
@@ -72,6 +74,8 @@ def quote_edge(header: int, amount: Any) -> Any:
         return volatile_in(header, amount)
     if kind == WEIGHTED:
         return weighted_in(header, amount)
+    if kind == RATIO:
+        return ratio_in(header, amount)
     if kind == BALANCER_STABLE:
         return stable_curve_in(header, amount)
     if kind == CONCENTRATED:
