@@ -47,9 +47,12 @@ contract BadToken {
         return _balances[who];
     }
 
-    function approve(address spender, uint256 amount) external returns (bool) {
-        allowance[msg.sender][spender] = amount;
-        return true;
+    /// @dev Like USDT: only from zero or to zero.
+    function approve(address spender, uint256 amount) external {
+        require(mode != Mode.Refuses, "refused");
+        require(amount == 0 || allowance[msg.sender][spender] == 0, "allowed already");
+        if (mode != Mode.ReturnsFalse) allowance[msg.sender][spender] = amount;
+        _answer(mode != Mode.ReturnsFalse);
     }
 
     function transfer(address to, uint256 amount) external {

@@ -6,25 +6,18 @@ from pathlib import Path
 import pytest
 from familychain import (
     OPERATOR,
-    NodeChain,
     Venue,
     config_of,
-    follow,
     pair_of,
-    read_update,
     solidly,
     swapr,
     unit_price_pools,
 )
+from familytrade import trade_once
 from tests.differential.chain import OWNER
 
 from ouro.chain.rpc import Transport
 from ouro.engine.chain_state import ChainState
-from ouro.engine.decision import decide
-from ouro.engine.trading import check_preflight
-from ouro.execution.preflight import Preflight
-from ouro.execution.settlement import predicted_amounts
-from ouro.execution.swaplogs import realised
 from ouro.testnet.abi import call_bytes
 from ouro.testnet.client import Client
 from ouro.testnet.node import AnvilNode
@@ -51,30 +44,6 @@ def venue_at_one(family: str, client: Client, *, native: bool = False) -> Venue:
     if family == "swapr":
         return swapr(client, rng, 10**24)
     return unit_price_pools(family, client, native=native)
-
-
-async def trade_once(state: ChainState, chain: NodeChain, reader: Transport, client: Client) -> tuple[str, ...]:
-    """Decide at the head, send the best plan, compare. Returns the families that it went through."""
-    await follow(state, reader, client)
-    await state.refresh(reader)
-    state.carry(range(state.market.arrays.n_pools))
-    state.revalue()
-    update = await read_update(reader, client.block_number(), ())
-    decision = decide(state, update, state.unconfirmed, "public")
-    assert [refused for refused in decision.refused if refused.reason == "not_encodable"] == []
-    plan = decision.plans[0]
-    assert state.shadow is not None
-    result = Preflight(state.shadow).run(plan.calldata, OPERATOR, state.market.context, plan.hops)
-    assert check_preflight(plan, result, state.market.context.base_fee_wei) is None
-    assert result.amounts_wei == predicted_amounts(plan)
-    before = chain.balance(plan.profit_token, OWNER)
-    chain.call(state.config.executor or "", plan.calldata, caller=OPERATOR)
-    assert chain.balance(plan.profit_token, OWNER) - before == plan.gross_profit_wei
-    assert realised(plan.hops, chain.last_logs) == predicted_amounts(plan)
-    # words that crossings made non-zero are not in the logs: the estimate may be too high, never too low
-    assert chain.last_gas_used <= result.gas_used + 5_000 * len(plan.hops)
-    assert chain.last_gas_used <= result.gas_limit
-    return tuple(hop.family for hop in plan.hops)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,11 +8,13 @@ import structlog
 from ouro.chain.errors import ChainError
 from ouro.chain.rpc import Caller
 from ouro.engine.chain_state import ChainState
+from ouro.engine.code_watch import CodeWatch
 from ouro.engine.token_watch import TokenWatch
 from ouro.execution.shadow import ShadowError
 from ouro.market.errors import MarketError, SyncError
 from ouro.market.upkeep import join_pools, repair_pools, save_market
 from ouro.protocols.creation import NewPool
+from ouro.types import Mode
 
 log = structlog.get_logger(__name__)
 
@@ -23,13 +25,18 @@ SNAPSHOT_EVERY_BLOCKS = 200
 class Upkeep:
     """The housekeeping of one chain's state. A failure here costs a retry, never the loop."""
 
-    def __init__(self, state: ChainState, node: Caller, data_dir: Path) -> None:
+    def __init__(self, state: ChainState, node: Caller, data_dir: Path, mode: Mode = Mode.LIVE) -> None:
         self._state = state
         self._node = node
         self._data_dir = data_dir
         self._waiting: list[NewPool] = []
-        self.tokens = TokenWatch(state, node, data_dir)
+        self.tokens = TokenWatch(state, node, data_dir, mode)
+        self.codes = CodeWatch(state, node, data_dir, self.tokens)
         self._blocks = 0
+
+    def start(self) -> None:
+        """Before the first block."""
+        self.tokens.tend()
 
     def born(self, pools: tuple[NewPool, ...]) -> None:
         """Pools that a factory announced; they join with the next ``tend``."""
@@ -45,7 +52,10 @@ class Upkeep:
     async def tend(self) -> None:
         """After a block, when no newer one waits."""
         self._blocks += 1
+        for _ in self._state.market.foresee():
+            await asyncio.sleep(0)
         self.tokens.tend()
+        self.codes.tend()
         state = self._state
         try:
             if self._waiting:
@@ -62,6 +72,11 @@ class Upkeep:
                 await save_market(state.name, state.config, state.market, self._data_dir)
         except (ChainError, SyncError, MarketError, ShadowError, OSError) as error:
             log.warning("upkeep_failed", chain=state.name, error=str(error))
+
+    async def close(self) -> None:
+        """End what is under way beside the blocks."""
+        await self.tokens.close()
+        await self.codes.close()
 
     async def _join(self) -> None:
         joined = await join_pools(self._state.market, self._state.config, self._node, self._waiting)

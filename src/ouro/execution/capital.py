@@ -36,6 +36,9 @@ LOAN_GAS: dict[LoanKind, int] = {
 """Gas that a loan adds to a plan, rounded up from receipts of empty loans without a transaction's base cost."""
 
 
+_LOCKED_WHILE_LENDING = frozenset((LoanKind.V3_FLASH, LoanKind.BALANCER))
+
+
 @dataclass(frozen=True, slots=True)
 class LoanSource:
     """A lender on a chain: for ``token``, up to ``available_wei``, for ``fee_ppm`` of the amount.
@@ -89,7 +92,8 @@ def cheapest_loan(
 ) -> Loan | None:
     """The cheapest source that has the amount; None if nobody has. Ties go to the name that sorts first.
 
-    ``pools`` are the plan's own: a V3 pool is locked while it lends, so it can't be both.
+    ``pools`` are the plan's own, and the vaults that they are in: a V3 pool is locked while it lends, and so is
+    Balancer V2's vault, so they can't be both.
     """
     busy = {pool.lower() for pool in pools}
     fitting = [
@@ -97,7 +101,7 @@ def cheapest_loan(
         for source in sources
         if source.token.lower() == token.lower()
         and source.available_wei >= amount_wei
-        and not (source.kind is LoanKind.V3_FLASH and source.lender.lower() in busy)
+        and not (source.kind in _LOCKED_WHILE_LENDING and source.lender.lower() in busy)
     ]
     if not fitting:
         return None

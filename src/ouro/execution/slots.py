@@ -1,4 +1,4 @@
-"""Where a token keeps balances, found by probing. Pools' words are in ``layouts``."""
+"""Where a token keeps balances, found by probing. Pools' words are known to their families."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -55,8 +55,9 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place, ViewCall, account_in
@@ -66,7 +67,7 @@ from ouro.protocols.v3_math import MAX_LIQUIDITY
 from ouro.protocols.v3_storage import mapping_slot
 from ouro.protocols.v3_swap import SwapResult, default_limit, swap
 from ouro.protocols.v3_ticks import WORD_BITS
-from ouro.types import BlockContext, Log
+from ouro.types import Address, BlockContext, Log
 
 FEE_TOPIC = topic("Fee(uint16)")
 COMMUNITY_FEE_TOPIC = topic("CommunityFee(uint8,uint8)")
@@ -108,6 +109,7 @@ class AlgebraAdaptive(Concentrated):
     least_gas: ClassVar[int] = BASE_GAS
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
     windows: ClassVar[frozenset[str]] = frozenset(("timepoints",))
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in _FIXED else _OTHER_SOURCES.get(name, Source.FROM_LOGS)
@@ -121,6 +123,10 @@ class AlgebraAdaptive(Concentrated):
         FEE_TOPIC,
         COMMUNITY_FEE_TOPIC,
     )
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens."""
+        return AskedByTokens(dex, bounded(dex, tokens, 1))
 
     def read(self, pool: NewPool) -> Script[AlgebraAdaptiveState]:
         """The pool, and a day of its data storage."""
@@ -237,6 +243,15 @@ class AlgebraAdaptive(Concentrated):
             return segments_of(state, zero_for_one, self.at(state, context.timestamp).fee_ppm)
         except QuoteError:
             return segments_of(_EMPTY, zero_for_one, 0)
+
+    def time_key(self, state: AlgebraAdaptiveState, context: BlockContext) -> int | None:
+        """The fee of the executing block: while it is the same, so are ``segments``. None: nothing to trade."""
+        if not (state.sqrt_price_x96 and len(state.ticks)):
+            return None
+        try:
+            return self.at(state, context.timestamp).fee_ppm
+        except QuoteError:
+            return None
 
     def exact_header(self, state: AlgebraAdaptiveState, i: int, j: int) -> ExactHeader | None:
         """For a state that ``at`` made; None otherwise, because the fee depends on the executing block."""

@@ -66,7 +66,10 @@ class ManagedSwap:
 
 
 class ExchangeCall(StrEnum):
-    """Which function of a Curve pool swaps; ``received`` ones count what was transferred to the pool before."""
+    """Which function of a Curve pool swaps; ``received`` ones count what was transferred to the pool before.
+
+    ``SADDLE`` is the Solidity port's: its fifth argument is a deadline.
+    """
 
     INT128 = "exchange(int128,int128,uint256,uint256)"
     UINT256 = "exchange(uint256,uint256,uint256,uint256)"
@@ -74,6 +77,7 @@ class ExchangeCall(StrEnum):
     UINT256_TO = "exchange(uint256,uint256,uint256,uint256,address)"
     INT128_RECEIVED = "exchange_received(int128,int128,uint256,uint256,address)"
     UINT256_RECEIVED = "exchange_received(uint256,uint256,uint256,uint256,address)"
+    SADDLE = "swap(uint8,uint8,uint256,uint256,uint256)"
     INT128_UNDERLYING = "exchange_underlying(int128,int128,uint256,uint256)"
 
 
