@@ -98,8 +98,9 @@ class BalancerV2Stable(VaultFamily):
     """The family; stateless. Implements ``ouro.protocols.base.Family``."""
 
     name: ClassVar[str] = "balancer_v2_stable"
-    proof: ClassVar[Proof] = Proof(150_000)
+    proof: ClassVar[Proof] = Proof(350_000)
     least_gas: ClassVar[int] = GAS
+    follows_clock: ClassVar[bool] = True
     topics: ClassVar[tuple[str, ...]] = (
         *vault.VAULT_TOPICS,
         vault.FEE_TOPIC,
@@ -182,6 +183,14 @@ class BalancerV2Stable(VaultFamily):
         return msgspec.structs.replace(
             fresh, amp_start=amp, amp_end=amp, amp_start_time=0, amp_end_time=0, as_of=timestamp
         )
+
+    def time_key(self, state: BalancerV2StableState, context: BlockContext) -> Any:
+        """Amplification and rates of that time. None where a rate has expired and nobody knows the next."""
+        try:
+            fresh = _cached(state, context.timestamp)
+        except QuoteError:
+            return None
+        return amplification(fresh, context.timestamp), fresh.rates
 
     def quote_in(
         self, state: BalancerV2StableState, i: int, j: int, amount_in_wei: int, context: BlockContext

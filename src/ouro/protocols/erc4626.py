@@ -33,6 +33,8 @@ from ouro.protocols.base import (
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import ratio_header
+from ouro.protocols.listings import Listing, NumberedPools
+from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Garbage, Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, SharesSwap
 from ouro.protocols.storage import Place, ViewCall
@@ -92,6 +94,7 @@ class Erc4626(Family):
     """The family; stateless."""
 
     name: ClassVar[str] = "erc4626"
+    proof: ClassVar[Proof] = Proof(200_000)
     topics: ClassVar[tuple[str, ...]] = (DEPOSIT_TOPIC, WITHDRAW_TOPIC)
     shape: ClassVar[Shape] = Shape.ERC4626
     creations: ClassVar[Mapping[str, CreationReader]] = {}
@@ -104,9 +107,9 @@ class Erc4626(Family):
         **dict.fromkeys(("offset", "total_assets", "total_supply", "max_deposit", "idle"), Source.MUST_REFRESH),
     }
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
-        """The configured address is the vault itself."""
-        return _listed(dex, known)
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """The configured address is the vault itself: a list of one."""
+        return NumberedPools(lambda known: _listed(dex, known))
 
     def read(self, pool: NewPool) -> Script[Erc4626State]:
         """Asset and totals, then the previews, which tell how the vault rounds."""

@@ -30,6 +30,7 @@ from ouro.protocols.base import (
 )
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.headers import ratio_header
+from ouro.protocols.listings import Listing, NumberedPools
 from ouro.protocols.reads import Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, WrapSwap
 from ouro.protocols.storage import Place, ViewCall
@@ -82,9 +83,9 @@ class WrappedStaked(Family):
         **dict.fromkeys(("pooled", "shares", "wrapped", "held"), Source.MUST_REFRESH),
     }
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
-        """The configured address is the wrapper itself."""
-        return _listed(dex, known)
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """The configured address is the wrapper itself: a list of one."""
+        return NumberedPools(lambda known: _listed(dex, known))
 
     def read(self, pool: NewPool) -> Script[WrappedStakedState]:
         """The rebasing token from the wrapper, then its totals."""
