@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from ouro.protocols import v3_exact
+from ouro.protocols.balancer_math import ONE
+from ouro.protocols.balancer_v2_stable_state import NO_PROVIDER, BalancerV2StableState
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.curve_stable import CurveStable
 from ouro.protocols.curve_stable_state import CurveStableNGState, CurveStableState, StableState
 from ouro.protocols.kernels import book as kernels
@@ -35,6 +38,7 @@ from ouro.types import BlockContext
 CONTEXT = BlockContext(1, 1_700_000_000, 0)
 TOKENS = ("0x" + "1" * 40, "0x" + "2" * 40)
 POOL = "0x" + "a" * 40
+VAULT = "0x" + "b" * 40
 ROUNDS = 9
 BATCH = 4096
 _RECORDED = "open/exact_vectors/state__1__uniswap_v3_wbtc_weth_block_24407242.json.gz"
@@ -193,6 +197,74 @@ def bench_bins(rng: random.Random) -> None:
     say("Liquidity Book, table of one block and direction", best_us(lambda: family.exact_header(ready, 0, 1), 1))
 
 
+def bench_balancer(rng: random.Random) -> None:
+    """Weighted pools of any weights and sizes, stable pools of two and three tokens."""
+    half, zeros = ONE // 2, (0, 0)
+    identity = POOL + "0002" + "0" * 20
+    for name, percents in (("50/50", [50]), ("any weights", list(range(5, 96)))):
+        weighted = []
+        for _ in range(512):
+            weight = rng.choice(percents) * ONE // 100
+            balances = (rng.randint(10**20, 10**25), rng.randint(10**20, 10**25))
+            weights = (weight, ONE - weight) if percents != [50] else (half, half)
+            scaling = rng.choice([(1, 1), (1, 10**12)])
+            raw = (balances[0] // scaling[0], balances[1] // scaling[1])
+            weighted.append(
+                BalancerV2WeightedState(
+                    POOL, VAULT, identity, TOKENS, scaling, weights, raw, zeros, zeros, 3 * 10**15, name != "50/50"
+                )
+            )
+        # every state its own share of the balance, from a millionth to the limit
+        amounts = [int(weighted[k % 512].cash[0] * 10 ** rng.uniform(-6, -0.55)) for k in range(BATCH)]
+        label = f"Balancer weighted {name} exact-in"
+        say(f"{label}, batched", batched("balancer_v2_weighted", list(weighted), amounts), "2.1 (Rust)")
+        family, pool = FAMILIES["balancer_v2_weighted"], weighted[0]
+        some = [int(pool.cash[0] * 10 ** rng.uniform(-6, -0.55)) for _ in range(512)]
+        calls = best_us(lambda: [family.quote_in(pool, 0, 1, amount, CONTEXT) for amount in some], 512)  # noqa: B023
+        say(f"{label}, one call, with the next state", calls, "1.2-2.1")
+    for n in (2, 3):
+        stables = [stable_pool(rng, n) for _ in range(512)]
+        amounts = [int(stables[k % 512].cash[0] * 10 ** rng.uniform(-6, -0.3)) for k in range(BATCH)]
+        label = f"Balancer stable, {n} tokens, exact-in"
+        say(f"{label}, batched", batched("balancer_v2_stable", list(stables), amounts))
+        family = FAMILIES["balancer_v2_stable"]
+        work = list(zip(stables[:64], amounts[:64], strict=True))
+        calls = best_us(lambda: [family.quote_in(s, 0, 1, a, CONTEXT) for s, a in work], 64)  # noqa: B023
+        say(f"{label}, one call, with the next state", calls)
+        pieces = best_us(lambda: [family.segments(s, 0, 1, CONTEXT) for s, _ in work], 64)  # noqa: B023
+        say(f"Balancer stable, {n} tokens, pieces for the search", pieces)
+
+
+def stable_pool(rng: random.Random, n: int) -> BalancerV2StableState:
+    """Near balance, A of 50 to 2,000."""
+    tokens = tuple(f"0x{k:040x}" for k in range(1, n + 1))
+    depth = rng.randint(10**22, 10**26)
+    amp = rng.randint(50, 2000) * 1000
+    zeros = (0,) * n
+    return BalancerV2StableState(
+        address=POOL,
+        manager=VAULT,
+        pool_id=POOL + "0000" + "0" * 20,
+        tokens=tokens,
+        scaling=(1,) * n,
+        cash=tuple(int(depth * rng.uniform(0.5, 2)) for _ in range(n)),
+        managed=zeros,
+        changed_at=zeros,
+        swap_fee=4 * 10**14,
+        amp_start=amp,
+        amp_end=amp,
+        amp_start_time=0,
+        amp_end_time=0,
+        rounds_up=False,
+        own_token=-1,
+        rate_providers=(NO_PROVIDER,) * n,
+        rates=(ONE,) * n,
+        rate_durations=zeros,
+        rate_expires=zeros,
+        provider_rates=zeros,
+    )
+
+
 def bench_concentrated(rng: random.Random) -> None:
     """A pool with hundreds of ticks, near and far."""
     state = concentrated()
@@ -276,6 +348,7 @@ def main() -> None:
     bench_pairs(rng)
     bench_stableswap(rng)
     bench_bins(rng)
+    bench_balancer(rng)
     bench_concentrated(rng)
     bench_ticks(rng)
 

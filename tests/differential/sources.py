@@ -92,6 +92,12 @@ def main() -> None:
         own(contract)
     aerodrome()
     slipstream()
+    # these modules import this one
+    from tests.differential.balancer_stable_cases import rate_provider_code
+    from tests.differential.erc4626_cases import vault_codes
+
+    rate_provider_code()
+    vault_codes()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 
 from tests.differential.adaptive_cases import AlgebraAdaptiveWorld
 from tests.differential.algebra_cases import AlgebraIntegralWorld
+from tests.differential.balancer_stable_cases import BalancerV2StableWorld
+from tests.differential.balancer_weighted_cases import BalancerV2WeightedWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
+from tests.differential.erc4626_cases import Erc4626World
 from tests.differential.saddle_cases import SaddleWorld
 from tests.differential.solidly_cases import SolidlyWorld
 from tests.differential.v2_cases import SwaprWorld, V2World
@@ -35,4 +38,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "algebra_adaptive": AlgebraAdaptiveWorld,
     "swapr": SwaprWorld,
     "saddle": SaddleWorld,
+    "balancer_v2_weighted": BalancerV2WeightedWorld,
+    "balancer_v2_stable": BalancerV2StableWorld,
+    "erc4626": Erc4626World,
 }

@@ -45,7 +45,7 @@ class CrashingBooks(bookkeeping.ChainBooks):
 
 
 if __name__ == "__main__":
-    import ouro.engine.chain_engine
+    import ouro.engine.world
 
-    ouro.engine.chain_engine.ChainBooks = CrashingBooks
+    ouro.engine.world.ChainBooks = CrashingBooks
     main()

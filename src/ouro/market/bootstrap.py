@@ -31,6 +31,7 @@ MAX_CATCH_UP_BLOCKS = 50_000
 """A snapshot that is further behind costs more to catch up by logs than to read anew."""
 
 _ADDRESSES_IN_QUERY = 500
+_ADDRESS_LENGTH = 42
 _SAMPLE = 32
 _TRIES = 3
 
@@ -175,6 +176,8 @@ async def _catch_up(
     states = dict(snapshot.states)
     topics = sorted({topic for family in families.values() for topic in family.topics})
     homes = {home_of(state) for state in states.values()}
+    # a pool of a vault may have a contract of its own, which emits what is not about balances
+    homes |= {address for address in states if len(address) == _ADDRESS_LENGTH}
     managers = {home_of(s): families[s.family] for s in states.values() if families[s.family].managed}
     async for chunk in scan_logs(
         reader,

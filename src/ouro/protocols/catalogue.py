@@ -35,6 +35,10 @@ CATALOGUE: dict[str, Entry] = {
         Entry("twocrypto", "ouro.protocols.curve_crypto:Twocrypto"),
         Entry("liquidity_book", "ouro.protocols.liquidity_book:LiquidityBook"),
         Entry("curve_stable_ng", "ouro.protocols.curve_stable:CurveStableNG"),
+        Entry("balancer_v2_weighted", "ouro.protocols.balancer_v2_weighted:BalancerV2Weighted"),
+        Entry("balancer_v2_stable", "ouro.protocols.balancer_v2_stable:BalancerV2Stable"),
+        Entry("erc4626", "ouro.protocols.erc4626:Erc4626"),
+        Entry("wrapped_staked", "ouro.protocols.wrapped_staked:WrappedStaked"),
     )
 }
 """What ``DexConfig.family`` may be."""

@@ -1,9 +1,17 @@
 """Headers of pools with reserves, for the compiled batch quotes."""
 
-from ouro.protocols.kernels.concentrated import CONSTANT_PRODUCT, HEADER, STABLE, VOLATILE
+from ouro.protocols.kernels.concentrated import CONSTANT_PRODUCT, HEADER, RATIO, STABLE, VOLATILE, WEIGHTED
 from ouro.protocols.kernels.solidly import MAX_SCALED_BITS
 
-__all__ = ["CONSTANT_PRODUCT", "MAX_SCALED_BITS", "STABLE", "VOLATILE", "packed_header"]
+__all__ = [
+    "CONSTANT_PRODUCT",
+    "MAX_SCALED_BITS",
+    "STABLE",
+    "VOLATILE",
+    "packed_header",
+    "ratio_header",
+    "weighted_header",
+]
 
 _BYTES = HEADER * 8
 
@@ -14,3 +22,24 @@ def packed_header(
     """Limbs: 0 kind, 4 fee, 6 and 8 reserves, 10 units of both tokens, 12 invariant, 16 and 20 scaled reserves."""
     packed = kind | fee << 256 | reserve_in << 384 | reserve_out << 512 | units << 640
     return (packed | k << 768 | x << 1024 | y << 1280).to_bytes(_BYTES, "little")
+
+
+def weighted_header(
+    fee: int,
+    exponent: int,
+    exact_powers: bool,
+    balances: tuple[int, int],
+    scaling: tuple[int, int],
+    room: tuple[int, int],
+) -> bytes:
+    """Limbs: 0 kind, 4 fee, 5 exact powers, 6 and 8 scaled balances, 10 and 11 scaling factors, 12 exponent,
+    14 what the Vault's word still takes, 16 cash. Fee, exponent and powers have 18 decimals."""
+    packed = WEIGHTED | fee << 256 | exact_powers << 320 | balances[0] << 384 | balances[1] << 512
+    packed |= scaling[0] << 640 | scaling[1] << 704 | exponent << 768 | room[0] << 896 | room[1] << 1024
+    return packed.to_bytes(_BYTES, "little")
+
+
+def ratio_header(numerator: int, denominator: int, most_in: int, least_out: int) -> bytes:
+    """Limbs: 0 kind, 4 numerator, 8 denominator, 12 the most that goes in, 16 the least output."""
+    packed = RATIO | numerator << 256 | denominator << 512 | most_in << 768 | least_out << 1024
+    return packed.to_bytes(_BYTES, "little")

@@ -11,21 +11,27 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ouro.protocols.kernels.balancer_stable import stable_curve_in
 from ouro.protocols.kernels.bins import BINS, bins_in
 from ouro.protocols.kernels.concentrated import (
+    BALANCER_STABLE,
     CONCENTRATED,
     CONSTANT_PRODUCT,
     DONE,
     EXHAUSTED,
+    RATIO,
     REFUSED,
     STABLE,
     VOLATILE,
+    WEIGHTED,
     exact_in,
     limb,
 )
+from ouro.protocols.kernels.ratio import ratio_in
 from ouro.protocols.kernels.solidly import stable_in, volatile_in
 from ouro.protocols.kernels.stableswap import STABLESWAP, stableswap_in
 from ouro.protocols.kernels.ticks import sqrt_ratio_at_tick
+from ouro.protocols.kernels.weighted import weighted_in
 from ouro.protocols.kernels.wide import (
     bit_length,
     floor_div,
@@ -72,6 +78,12 @@ def quote_edge(header: int, amount: Any) -> Any:
         return stableswap_in(header, amount)
     if kind == BINS:
         return bins_in(header, amount)
+    if kind == WEIGHTED:
+        return weighted_in(header, amount)
+    if kind == RATIO:
+        return ratio_in(header, amount)
+    if kind == BALANCER_STABLE:
+        return stable_curve_in(header, amount)
     if kind == CONCENTRATED:
         if bit_length(amount) > 255:
             return REFUSED, zero
