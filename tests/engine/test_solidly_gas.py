@@ -16,9 +16,9 @@ pytestmark = pytest.mark.node
 def swap_gas(chain: NodeChain, pool: str, amount: int, *, stable: bool) -> int:
     """Gas of the transaction that swaps ``amount`` of token 0, in a block a while later."""
     answer = chain.client.read(pool, "0x" + call_bytes("getReserves()").hex())
-    held = decode_result(("uint256", "uint256"), answer[:130])[:2]
+    held, other = decode_result(("uint256", "uint256"), answer[:130])
     net = amount * 99 // 100
-    out = stable_out(net, *held, 10**18, 10**18) if stable else volatile_out(net, *held)
+    out = stable_out(net, held, other, 10**18, 10**18) if stable else volatile_out(net, held, other)
     chain.at(chain.timestamp + 600)
     chain.drive(chain.tokens[0], call_bytes("transfer(address,uint256)", pool, amount))
     chain.drive(pool, call_bytes("swap(uint256,uint256,address,bytes)", 0, out, chain.driver, b""))
