@@ -18,7 +18,7 @@ from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig, DexConfig
 from ouro.market.creation import creation_topics, parse_creation
 from ouro.market.errors import SnapshotError, SyncError
-from ouro.market.listing import listing_for, pages
+from ouro.market.listing import is_asked, listing_for, pages
 from ouro.market.multicall import require_multicall
 from ouro.market.reader import pin, read_block, scan_logs, still_canonical
 from ouro.market.sealed import read_sealed, write_sealed
@@ -101,7 +101,7 @@ async def discover(
     search = _Search(chain_name, config, reader, path, progress, found, cursors, head.number, final)
     await search.events([dex for dex in config.dexes if dex.discovery == "events"])
     await search.events_if_kept([dex for dex in config.dexes if dex.discovery == "both"])
-    await search.getters([dex for dex in config.dexes if dex.discovery != "events"])
+    await search.getters([dex for dex in config.dexes if is_asked(dex)])
     await search.events([dex for dex in config.dexes if dex.discovery == "getters"])
     found.head = head.number
     await search.save()
@@ -139,6 +139,9 @@ class _Search:
                 await self._scan(members, self.final + 1, keep=False)
 
     async def _scan(self, dexes: list[DexConfig], first: int, *, keep: bool) -> None:
+        dexes = [dex for dex in dexes if creation_topics(dex.family)]
+        if not dexes:
+            return
         by_factory = {dex.factory: dex for dex in dexes}
         async for chunk in scan_logs(
             self.reader,

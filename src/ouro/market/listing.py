@@ -13,6 +13,11 @@ from ouro.protocols.registry import FAMILIES
 from ouro.types import Address, PoolId
 
 
+def is_asked(dex: DexConfig) -> bool:
+    """Whether a factory is asked: as configured, or because its events don't name its pools."""
+    return dex.discovery != "events" or not FAMILIES[dex.family].told_by_events
+
+
 def asked_tokens(chain: ChainConfig) -> list[Address]:
     """Tokens whose pools are asked for, those with most pools first."""
     named = (chain.wrapped_native, *chain.start_tokens, *chain.stable_tokens, *chain.tokens)

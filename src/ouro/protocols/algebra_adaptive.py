@@ -25,6 +25,7 @@ from ouro.protocols.algebra_oracle import (
     Timepoint,
     Timepoints,
     fee_ppm,
+    older,
     volume_per_liquidity,
     written,
 )
@@ -76,7 +77,9 @@ _OUTSIDE_WORD = 3
 _U16, _U56, _U128, _U256 = (1 << 16) - 1, (1 << 56) - 1, (1 << 128) - 1, (1 << 256) - 1
 _PAST = 1 << 31
 
-BASE_GAS = 150_000
+YOUNG_GAS = 144_000
+BASE_GAS = 170_000
+"""The first swap of a block time; in a pool whose entries fill the day each fee searches the ring twice."""
 GAS_PER_TICK = 30_000
 
 
@@ -104,9 +107,9 @@ class AlgebraAdaptive(Concentrated):
     """The family; stateless."""
 
     name: ClassVar[str] = "algebra_adaptive"
-    proof: ClassVar[Proof] = Proof(100_000)
+    proof: ClassVar[Proof] = Proof(200_000)
     creations: ClassVar[Mapping[str, CreationReader]] = {ALGEBRA_POOL: announced}
-    least_gas: ClassVar[int] = BASE_GAS
+    least_gas: ClassVar[int] = YOUNG_GAS
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
     follows_clock: ClassVar[bool] = True
@@ -220,7 +223,9 @@ class AlgebraAdaptive(Concentrated):
         result = swap(now, zero_for_one, sign * amount, default_limit(zero_for_one))
         if result.remaining_wei:
             raise QuoteError("insufficient liquidity", result.amount_in_wei, result.amount_out_wei)
-        gas = BASE_GAS + GAS_PER_TICK * result.ticks_crossed + GAS_PER_WORD * result.words_passed
+        points = state.timepoints
+        base = BASE_GAS if older(points[0], points[-1].timestamp) else YOUNG_GAS
+        gas = base + GAS_PER_TICK * result.ticks_crossed + GAS_PER_WORD * result.words_passed
         return Quote(result.amount_in_wei, result.amount_out_wei, gas, after_swap(now, zero_for_one, result))
 
     def spot_rate(self, state: AlgebraAdaptiveState, i: int, j: int) -> float:

@@ -165,6 +165,9 @@ class Family(Protocol):
         returned is looked up among the known pools."""
         return log.topics[1] if len(log.topics) > 1 else None
 
+    told_by_events: ClassVar[bool] = True
+    """Whether its factories' events name each pool; else they are asked by ``listing``, however configured."""
+
     def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """How the factory is asked for its pools, where its events can't be had or do not name the pool; None where
         it has no getters for that.
