@@ -633,8 +633,7 @@ contract OuroExecutor is ExecutorRoles {
                     mstore(add(m, 0x24), and(places, 15))
                     mstore(add(m, 0x44), amount)
                     mstore(add(m, 0x64), 0)
-                    // Where the others name who receives, swap(uint8,uint8,…) has a deadline.
-                    if eq(dialect, 3) { to := not(0) }
+                    // Where the others name who receives, swap(uint8,uint8,…) has a deadline: any address is far off.
                     mstore(add(m, 0x84), to)
                     invoke(pool, value, m, add(0x84, shl(5, gt(dialect, 2))))
                     if mul(approves, token) { revoke(token, m, pool) }

@@ -157,6 +157,19 @@ contract Exchange is Venue {
     }
 }
 
+/// @notice Takes any call, and of what it was allowed to take as much as it is told to; gives nothing.
+contract LazyVenue is Venue {
+    IVenueToken public immutable token;
+
+    constructor(IVenueToken token_) {
+        token = token_;
+    }
+
+    fallback() external {
+        if (act == Act.Half) _pulled(token, 2);
+    }
+}
+
 /// @notice A Liquidity Book pair at one price, as far as a swap sees it.
 contract BinPair is Venue {
     IVenueToken public immutable tokenX;

@@ -334,6 +334,31 @@ def test_approval_that_is_left_is_taken_back(world: VenueWorld) -> None:
         world.do(target, "collect(address,uint256)", world.tokens["T1"], 1)
 
 
+@pytest.mark.parametrize("act", ["nothing", "half"])
+@pytest.mark.parametrize("kind", [Kind.EXCHANGE, Kind.VAULT, Kind.ERC4626, Kind.SHARES])
+def test_no_operation_leaves_an_approval(world: VenueWorld, kind: Kind, act: str) -> None:
+    """On the way of a program that goes through, a venue takes nothing or one unit of the thousand it may."""
+    token = world.tokens["T1"]
+    lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", token))
+    world.do(lazy, "configure(uint8,address,bytes)", ACTS.index(act), world.executor, b"")
+    more: dict[str, Any] = {
+        Kind.EXCHANGE: {"dialect": Dialect.INT128, "coins": (0, 1)},
+        Kind.VAULT: {"pool_id": "0x" + "11" * 32, "token_out": world.tokens["W"]},
+    }.get(kind, {})
+    (opened, *rest), _ = cycle(world, "exchange")
+    waste = Op(kind, lazy, amount_wei=1000, token=token, **more)
+    world.transfer(token, world.executor, 5)
+    data = program(world, (opened, waste, *rest))
+    if act == "half":  # the unit is of what was held
+        with pytest.raises(Reverted):
+            world.backend.send(world.executor, data, world.operator)
+        return
+    world.backend.send(world.executor, data, world.operator)
+    assert world.read(token, "allowance(address,address)", ["uint256"], world.executor, lazy) == (0,)
+    with pytest.raises(Reverted):
+        world.do(lazy, "collect(address,uint256)", token, 1)
+
+
 @pytest.mark.parametrize("kind", ["weighted", "shares"])
 def test_real_venues_leave_no_approval(world: VenueWorld, kind: str) -> None:
     hold(world)
@@ -424,6 +449,26 @@ def test_a_name_that_no_exchange_has(world: VenueWorld) -> None:
         assert reason_of(world, wrong)[0] == "bug"
         with pytest.raises(EncodeError, match="is the name of no exchange"):
             decode_program(wrong)
+
+
+def test_a_name_that_no_exchange_has_reaches_nobody(world: VenueWorld) -> None:
+    """Also where the pool would take any call."""
+    lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", world.tokens["T1"]))
+    op = Op(Kind.EXCHANGE, lazy, amount_wei=1, token=world.tokens["T1"], dialect=Dialect.INT128, coins=(0, 1))
+    data = program(world, (op,))
+    world.backend.send(world.executor, data, world.operator)
+    wrong = data[:-2] + bytes([8]) + data[-1:]
+    assert reason_of(world, wrong) == ("bug", "BadProgram")
+
+
+def test_an_approval_that_the_token_does_not_tell_is_taken_back(world: VenueWorld) -> None:
+    token, _ = bad_token(world, 11)
+    lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", token))
+    op = Op(Kind.EXCHANGE, lazy, amount_wei=1000, token=token, dialect=Dialect.INT128, coins=(0, 1))
+    data = encode_program(Program(100, 0, world.tokens["W"], (op,), tokens=(token,)))
+    world.backend.send(world.executor, data, world.operator)
+    world.do(token, "configure(uint8,address,bytes)", 0, world.executor, b"")
+    assert world.read(token, "allowance(address,address)", ["uint256"], world.executor, lazy) == (0,)
 
 
 def test_books_that_are_not_open(world: VenueWorld) -> None:

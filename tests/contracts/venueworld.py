@@ -7,6 +7,7 @@ Pools are found under (token in, token out, kind). S are shares of the vault of 
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from packages import own_code, test_artifact
 from tests.differential import sources
 from world import MAX_UINT, Pool, calldata, decode, encode
 
-from ouro.execution.program import Dialect, Kind, Op
+from ouro.execution.program import Dialect, Kind, Op, Program
 from ouro.hashing import keccak
 from ouro.types import Address
 
@@ -196,6 +197,36 @@ class VenueWorld(BigWorld):
         funds = (self.owner, False, self.owner, False)
         data = calldata(f"queryBatchSwap{kinds}", 0, steps, list(pool.tokens), funds)
         return -decode(["int256[]"], self.backend.call(self.vault, data))[0][1 - i]
+
+    def on_credit(
+        self,
+        path: tuple[str, ...],
+        venue: tuple[str, Dialect],
+        amount: int,
+        last: tuple[str, Dialect] | None = None,
+    ) -> Program:
+        """W → T1 in the V3 pool on credit, then the venue, then ``last``; the V3 pool is paid at the end."""
+        pool, token = self.pools["W", "T1", "v3"], self.tokens["W"]
+        middle = self.quote(pool, token, amount)
+        ops = [Op(Kind.V3_SWAP, pool.address, token == pool.tokens[0], amount)]
+        for legs, (kind, dialect) in zip(pairwise(path[1:]), (venue, last or venue), strict=False):
+            ops += self.swap_ops(*legs, kind, middle, dialect)
+            middle = self.out(*legs, kind, middle)
+        ops.append(Op(Kind.TRANSFER, amount_wei=amount, to=pool.address))
+        tokens = tuple(dict.fromkeys(self.tokens[name] for name in path if name != "W"))
+        return Program(10**6, middle - amount, token, tuple(ops), tokens=tokens)
+
+    def in_books(self, amount: int) -> Program:
+        """W → T1 → W inside Balancer V3's vault: only the profit leaves it."""
+        w, t1, pool = self.tokens["W"], self.tokens["T1"], self.pools["W", "T1", "books"].address
+        gain = self.out("T1", "W", "books", self.out("W", "T1", "books", amount)) - amount
+        ops = (
+            Op(Kind.UNLOCK, self.books, True),
+            Op(Kind.VAULT_SWAP, pool, amount_wei=amount, token=w, token_out=t1),
+            Op(Kind.VAULT_SWAP, pool, token=t1, token_out=w),
+            Op(Kind.TAKE, None, True, gain, token=w),
+        )
+        return Program(10**6, gain, w, ops)
 
     def swap_ops(self, a: str, b: str, kind: str, amount: int, dialect: Dialect = Dialect.INT128) -> tuple[Op, ...]:
         """What trades ``amount`` that is here for what comes here."""

@@ -121,6 +121,29 @@ class BribeConfig(_Section):
     paid_in: Literal["native", "tokens"] = "native"
 
 
+class LoanConfig(_Section):
+    """A lender that may pay a trade's first input where no pool of it gives credit.
+
+    ``lender`` is the vault, pool or manager (left out for "inventory", which is what the owner keeps in the
+    executor). ``max_wei`` is the most that is asked of it, ``fee_ppm`` what it takes (a V3 pool: its fee).
+    ``token_index`` is the token's place in a V3 pool.
+    """
+
+    kind: Literal["inventory", "uniswap_v4", "balancer_v2", "morpho", "aave_v3", "uniswap_v3_flash"]
+    lender: ConfigAddress | None = None
+    token: ConfigAddress
+    max_wei: PositiveInt
+    fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] = 0
+    token_index: Literal[0, 1] = 0
+
+    @model_validator(mode="after")
+    def _has_a_lender(self) -> Self:
+        if (self.lender is None) != (self.kind == "inventory"):
+            asked = "names no lender" if self.kind == "inventory" else "needs a lender"
+            raise ValueError(f"a loan of kind {self.kind} {asked}")
+        return self
+
+
 class GuardConfig(_Section):
     """What else than the last block (or second, ``late_by``) makes a late transaction give up cheaply.
 
@@ -183,6 +206,7 @@ class ChainConfig(_Section):
     bid: BidConfig = BidConfig()
     bribe: BribeConfig = BribeConfig()
     guards: GuardConfig = GuardConfig()
+    loans: tuple[LoanConfig, ...] = ()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
     code_checks_per_block: NonNegativeInt = 32

@@ -13,6 +13,7 @@ from ouro.chain.fees import FeeModel
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
 from ouro.engine.proofs import allowed_dexes
+from ouro.execution.capital import loan_sources
 from ouro.execution.contract import event_topics
 from ouro.execution.shadow import ShadowError, ShadowEvm
 from ouro.market.bootstrap import load_market
@@ -59,6 +60,7 @@ class ChainState:
         self.market = market
         self.fees = fees
         self.shadow = shadow
+        self.loans = () if shadow is None else shadow.lenders
         self.base_number = self.head_number
         self.executor_stirred = False
         self.prices = PoolPrices(market, config)
@@ -108,6 +110,7 @@ class ChainState:
                 operators=config.operators,
                 block_number=number,
             )
+            await shadow.add_lenders(node, loan_sources(config), config.operators)
             for address, reason in shadow.faults.items():
                 log.warning("not_simulated", chain=name, address=address, reason=reason)
         return cls(name, config, market, fees, shadow)

@@ -47,6 +47,7 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
         value_in_native=state.prices.value_in_native,
         fee_rule=lambda base, tip: state.fees.bid_fee(base, tip, state.config.inclusion_blocks),
         states=chosen,
+        loans=state.loans,
     )
     for opportunity in selection.opportunities:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ouro.config.model import ChainConfig
 from ouro.execution.shapes import GIVES_CREDIT, shape_of
 from ouro.types import Address, Hop
 
@@ -71,6 +72,21 @@ class Loan:
     amount_wei: int
     fee_wei: int = 0
     token_index: int = 0
+
+
+def loan_sources(config: ChainConfig) -> tuple[LoanSource, ...]:
+    """The lenders of a chain's configuration."""
+    return tuple(
+        LoanSource(
+            LoanKind(loan.kind),
+            loan.lender or config.executor or "",
+            loan.token,
+            loan.max_wei,
+            loan.fee_ppm,
+            loan.token_index,
+        )
+        for loan in config.loans
+    )
 
 
 def needs_capital(hops: Sequence[Hop]) -> bool:

@@ -1,11 +1,11 @@
 """From an exact opportunity to an exact plan: hops, calldata, gas, bid, floor of profit, deadline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ouro.config.model import BidConfig, ChainConfig
-from ouro.execution.capital import Loan
+from ouro.execution.capital import LOAN_GAS, Loan, LoanKind, LoanSource, cheapest_loan, needs_capital
 from ouro.execution.encode import EncodeError, encode_plan
 from ouro.execution.encode_dag import Guards, Places, encode_dag
 from ouro.execution.program import NATIVE, PoolKey
@@ -13,7 +13,7 @@ from ouro.execution.shapes import shape_of
 from ouro.execution.terms import bribe_of, bribe_wei, guards_of, is_plain, probe_of
 from ouro.hashing import keccak
 from ouro.protocols.registry import FAMILIES
-from ouro.protocols.steps import ManagedSwap, Shape
+from ouro.protocols.steps import ManagedSwap, Shape, VaultSwap
 from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
@@ -47,6 +47,7 @@ class PlanContext:
     value_in_native: Callable[[Address, int], int]
     fee_rule: FeeRule
     states: Mapping[PoolId, Any] = field(default_factory=dict)
+    loans: Sequence[LoanSource] = ()
 
 
 def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
@@ -96,6 +97,8 @@ def calldata_of(
     if plain and loan is None and is_plain(guards):
         return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
     places = places_of(hops, wrapped_native, states)
+    if loan is not None and loan.kind is LoanKind.V4 and places.v4_manager is None:
+        places = replace(places, v4_manager=loan.lender)
     return encode_dag(hops, profit_token, min_profit_wei, guards, places, loan)
 
 
@@ -125,20 +128,23 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
     ``ouro.execution.encode.EncodeError`` where the executor can't express the path.
     """
     profit_token, gross = opportunity.cycle.tokens[0], opportunity.gross_profit_wei
-    bribe = bribe_of(config, profit_token)
-    paid = bribe_wei(bribe, gross)
-    kept = gross - paid
-    if kept <= 0:
-        raise EncodeError("bribe.share_ppm", f"{config.bribe.share_ppm} ppm leave nothing of {gross}")
     value = context.value_in_native(profit_token, gross)
-    kept_value = value * kept // gross
-    gas = expected_gas(opportunity) + (BRIBE_GAS if bribe else 0)
-    tip = priority_fee_wei(config.bid, kept_value, gas)
+    hops = hops_of(opportunity, context.families, context.states)
     base_fee = context.execution_block.base_fee_wei
+    loan = loan_of(hops, context, Rate(gross, value), base_fee + config.bid.min_priority_fee_wei)
+    loan_fee = loan.fee_wei if loan else 0
+    bribe = bribe_of(config, profit_token)
+    paid = bribe_wei(bribe, gross - loan_fee)
+    kept = gross - loan_fee - paid
+    if kept <= 0:
+        share = f"a bribe of {paid} and a loan's fee of {loan_fee}"
+        raise EncodeError("min_profit_wei", f"{share} leave nothing of a profit of {gross}")
+    kept_value = value * kept // gross
+    gas = expected_gas(opportunity) + (BRIBE_GAS if bribe else 0) + (LOAN_GAS[loan.kind] if loan else 0)
+    tip = priority_fee_wei(config.bid, kept_value, gas)
     fee = context.fee_rule(base_fee, tip)
     cost_native = gas * (fee.max_fee_per_gas_wei if fee.legacy else base_fee + tip)
     floor = min(_break_even(gross, value, cost_native), kept)
-    hops = hops_of(opportunity, context.families, context.states)
     max_block = opportunity.block_number + config.inclusion_blocks
     probe = probe_of(hops, context.states) if config.guards.probe == "on" else None
     guards = guards_of(
@@ -160,9 +166,37 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         found_at_hash=opportunity.block_hash,
         max_block_number=max_block,
         lane=lane,
-        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states),
+        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states, loan),
         bribe_wei=paid,
+        loan_fee_wei=loan_fee,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So much of a token is worth so much of the native coin."""
+
+    token_wei: int
+    native_wei: int
+
+
+def loan_of(hops: Sequence[Hop], context: PlanContext, rate: Rate, gas_price_wei: int) -> Loan | None:
+    """The cheapest lender of a cycle's first input, its gas included; None where one of its pools gives credit.
+
+    Raises ``EncodeError`` where nobody lends it.
+    """
+    if not needs_capital(hops):
+        return None
+    steps = places_of(hops, "", context.states).steps.values()
+    if any(isinstance(step, VaultSwap) and step.version == 3 for step in steps):
+        return None  # its books give credit as a manager's do
+    token, amount = hops[0].token_in, hops[0].amount_in_wei
+    busy = [hop.pool for hop in hops] + [step.vault for step in steps if isinstance(step, VaultSwap)]
+    per_gas_ppm = gas_price_wei * rate.token_wei * 1_000_000 // rate.native_wei if rate.native_wei > 0 else 0
+    loan = cheapest_loan(context.loans, token, amount, per_gas_ppm, busy)
+    if loan is None:
+        raise EncodeError("loan", f"no pool of the path gives credit, and nobody lends {amount} of {token}")
+    return loan
 
 
 def plan_id_of(opportunity: Opportunity) -> str:

@@ -97,7 +97,8 @@ class Preflight:
         plain = self.run(calldata, operator, context, hops)
         if not plain.ok:
             return (), plain
-        listed = of_plan(hops, states, shadow.balance_slots, shadow.executor, shadow.treasury)
+        token = "0x" + calldata[19:39].hex()
+        listed = of_plan(hops, states, shadow.balance_slots, shadow.executor, shadow.treasury, token)
         saved = saved_gas(listed, (shadow.executor, operator))
         if saved <= 0:
             return (), plain

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ouro.execution.capital import LoanKind, LoanSource
 from ouro.execution.contract import BRIBE_RECIPIENTS_SLOT, OPERATORS_SLOT, SCRATCH_SLOTS
 from ouro.execution.evmdb import EvmDatabase, read_word_call
 from ouro.execution.program import NATIVE
@@ -25,11 +26,12 @@ from ouro.execution.reading import (
     read_native,
     read_words,
 )
+from ouro.execution.rehearsal import rehearsal
 from ouro.execution.slots import BalanceSlot
 from ouro.hashing import keccak
 from ouro.protocols.base import BalanceChange, Family, StorageWrite, home_of
 from ouro.protocols.registry import FAMILIES
-from ouro.protocols.storage import Place
+from ouro.protocols.storage import Place, ViewCall
 from ouro.types import Address, PoolId
 
 _EXECUTOR_SLOTS = (*range(4), *SCRATCH_SLOTS)
@@ -79,6 +81,7 @@ class ShadowEvm:
     ) -> None:
         self.chain = chain
         self._bribe_recipients = tuple(bribe_recipients)
+        self.lenders: tuple[LoanSource, ...] = ()
         self.number = -1
         self.database = EvmDatabase(spec_id, chain_id)
         self.balance_slots: dict[Address, BalanceSlot] = {}
@@ -144,6 +147,34 @@ class ShadowEvm:
         self._check_balances(tokens.balances)
         self._pools.update(fresh)
         self._added_at.update(dict.fromkeys(fresh, number))
+
+    async def add_lenders(
+        self, reader: Reader, sources: Sequence[LoanSource], operators: Sequence[Address]
+    ) -> None:
+        """Read what a loan of each source touches, so that plans on it can be rehearsed; ``lenders`` are those.
+
+        Found by asking the node what a loan of one unit, paid back at once, would touch. A lender that refuses, or
+        a node that can't tell, is named in ``faults`` and left out.
+        """
+        self.lenders = tuple(source for source in sources if source.kind is LoanKind.INVENTORY)
+        for source in sources:
+            if source.kind is LoanKind.INVENTORY or not operators:
+                continue
+            if source.kind is LoanKind.V3_FLASH and self.has(source.lender):
+                self.lenders += (source,)  # a watched pool: all its words are here
+                continue
+            call = ViewCall(self.executor, rehearsal(source), operators[0])
+            found = await read_accesses(reader, [call], self.number)
+            if source.lender not in found.contracts:
+                self.faults[source.lender] = f"no loan of {source.token} could be tried there"
+                continue
+            codes = await read_codes(reader, found.contracts, self.number)
+            native = await read_native(reader, found.contracts, self.number)
+            words = await read_words(reader, found.places, self.number)
+            known = self.database.codes
+            fresh = {address: code for address, code in codes.items() if not known.get(address)}
+            self._put(Readings(words, native, fresh))
+            self.lenders += (source,)
 
     async def reload_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
         """Read the executor's own words again, at the copy's block. Raises ShadowError when it can't be read."""

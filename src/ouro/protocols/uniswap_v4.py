@@ -271,6 +271,13 @@ class UniswapV4(Family):
             (state.manager, (base + LIQUIDITY) & _U256): state.liquidity,
         }
 
+    def swap_places(self, state: UniswapV4State, i: int, j: int) -> Iterable[Place]:
+        """Price, fee growth, liquidity, the first word of the bitmap."""
+        base, upwards = base_slot(state), 0 if i == 0 else 1
+        compressed = state.tick // state.tick_spacing + upwards
+        slots = (base, base + 1 + upwards, base + LIQUIDITY, bitmap_slot(state, compressed >> 8))
+        return [(state.manager, slot & _U256) for slot in slots]
+
     def encode_swap(self, state: UniswapV4State, i: int, j: int) -> ManagedSwap:
         """By the pool's key, in the books of its manager."""
         low, high = state.tokens
