@@ -124,7 +124,7 @@ class FactoryList:
 
 @dataclass(frozen=True, slots=True)
 class NumberedPools:
-    """A factory whose pools a script names from a number on, as many at once as it likes, none at the end."""
+    """A factory whose pools a script names from a number on, some at once; none where its list ends."""
 
     rest: Callable[[int], Script[Sequence[NewPool]]]
     identity: str = "list"
