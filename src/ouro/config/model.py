@@ -46,8 +46,16 @@ def _known_family(name: str) -> str:
 FamilyName = Annotated[str, AfterValidator(_known_family)]
 
 
+PoolKey = tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]]
+
+
 class DexConfig(_Section):
     """One factory whose pools are watched; for ``uniswap_v4`` the factory is the pool manager.
+
+    ``discovery``: by its creation events, by asking its getters, or by both: where the node does not have the logs
+    of the factory's first blocks, getters find what was created before. A factory without a list is asked for the
+    pools of the chain's start, stable and other ``tokens``; ``fees_ppm`` (V3 types) and ``pool_keys`` (fee and tick
+    spacing, V4) name what it has beside the usual.
 
     ``unproven`` watches a family whose proof is not whole (see ``protocols.proof``); live it needs
     ``sign_off`` as well.
@@ -58,6 +66,11 @@ class DexConfig(_Section):
     factory: ConfigAddress
     fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] | None = None
     start_block: NonNegativeInt = 0
+    discovery: Literal["events", "getters", "both"] = "events"
+    fees_ppm: tuple[Annotated[int, Field(ge=0, lt=1_000_000)], ...] = ()
+    pool_keys: tuple[
+        tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]], ...
+    ] = ()
     unproven: Literal["off", "watch"] = "off"
     sign_off: SignOff | None = None
 
@@ -183,6 +196,8 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
+    tokens: tuple[ConfigAddress, ...] = ()
+    """Further tokens whose pools are asked for, of factories that are asked by pair of tokens."""
     max_hops: Annotated[int, Field(ge=2, le=5)] = 4
     search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1
@@ -194,9 +209,14 @@ class ChainConfig(_Section):
     loans: tuple[LoanConfig, ...] = ()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
-    probe_tokens: Literal["off", "refuse", "admit"] = "off"
+    code_checks_per_block: NonNegativeInt = 32
+    """Contracts whose code is compared with what it was after a block, in turn; with 0 only at the start."""
+    accepted_code: dict[ConfigAddress, str] = {}
+    """Changed code that the operator has looked at: contract to the digest that the quarantine's reason names."""
+    probe_tokens: Literal["auto", "off", "refuse", "admit"] = "auto"
     """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
-    those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""
+    those of tokens that no trial has admitted. "auto" admits, and only observes in mode observe. The wrapped native
+    coin and the start tokens are trusted."""
     refresh_timeout_ms: PositiveInt = 250
     """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
     not read again by then sit that block out."""

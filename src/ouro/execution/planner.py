@@ -8,7 +8,7 @@ from ouro.config.model import BidConfig, ChainConfig
 from ouro.execution.capital import LOAN_GAS, Loan, LoanKind, LoanSource, cheapest_loan, needs_capital
 from ouro.execution.encode import EncodeError, encode_plan
 from ouro.execution.encode_dag import Guards, Places, encode_dag
-from ouro.execution.program import PoolKey
+from ouro.execution.program import NATIVE, PoolKey
 from ouro.execution.shapes import shape_of
 from ouro.execution.terms import bribe_of, bribe_wei, guards_of, is_plain, probe_of
 from ouro.hashing import keccak
@@ -66,15 +66,15 @@ def hops_of(
 ) -> tuple[Hop, ...]:
     """The swaps of an opportunity, in path order.
 
-    The path has the wrapped coin where a Uniswap V4 pool trades the native one; its hop has what the pool has.
+    The path has the wrapped coin where a pool trades the native one; its hop has what the pool has.
     """
     tokens, amounts = opportunity.cycle.tokens, opportunity.amounts_wei
     hops = []
     for k, edge in enumerate(opportunity.cycle.edges):
         family = families[edge.pool]
         token_in, token_out = tokens[k], tokens[k + 1]
-        if family in FAMILIES and FAMILIES[family].managed:
-            own = states[edge.pool].tokens
+        own = states[edge.pool].tokens if edge.pool in states else ()
+        if NATIVE in own:
             token_in, token_out = own[edge.i], own[edge.j]
         hops.append(Hop(edge.pool, family, token_in, token_out, edge.i, edge.j, amounts[k], amounts[k + 1]))
     return tuple(hops)

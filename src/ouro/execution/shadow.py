@@ -117,6 +117,14 @@ class ShadowEvm:
         await self._load_executor(reader, operators)
         await self.add(reader, states)
 
+    def adopt(self, number: int, executor: Address, treasury: Address, states: Iterable[Any]) -> None:
+        """Take over what was put into ``database`` (and ``balance_slots``, ``faults``) as the state after block
+        ``number``."""
+        self.number, self.executor, self.treasury = number, executor, treasury
+        self._journal.clear()
+        self._pools = {state.address: state for state in states}
+        self._added_at = dict.fromkeys(self._pools, number)
+
     async def add(self, reader: Reader, states: Iterable[Any], *, again: bool = False) -> None:
         """Read more pools (and their tokens) at the block that the copy holds; with ``again`` also known ones.
 
@@ -267,16 +275,26 @@ class ShadowEvm:
         """
         if number != self.number + 1:
             raise ShadowError(f"{self.chain}: block {number} does not follow {self.number}; load the shadow anew")
-        block = _Block(number, [])
+        fresh: dict[Place, int] = {}
+        words, slots = self.database.words, self.balance_slots
         for family, state, delta in deltas:
-            if state.address in self._pools:
-                for change in family.storage_writes(state, delta):
-                    self._change(block, change)
-                place = family.paid_fee_place(state, delta)
-                if place is not None and not self.database.words.get(place):
-                    self._change(block, StorageWrite(*place, 1))
-                self._pools[state.address] = state
-        self._journal.append(block)
+            if state.address not in self._pools:
+                continue
+            for change in family.storage_writes(state, delta):
+                if isinstance(change, StorageWrite):
+                    fresh[change.address, change.slot] = change.value
+                elif (slot := slots.get(change.token)) is not None:
+                    place = change.token, slot.slot(change.holder)
+                    held = fresh[place] if place in fresh else words.get(place, 0)
+                    fresh[place] = (held + change.change_wei) & _U256
+            paid = family.paid_fee_place(state, delta)
+            if paid is not None and not words.get(paid) and not fresh.get(paid):
+                fresh[paid] = 1
+            self._pools[state.address] = state
+        # Each word once, however often the block wrote it.
+        undo: list[tuple[Address, int, int | None]] = [(*place, words.get(place)) for place in fresh]
+        self.database.write_all(fresh)
+        self._journal.append(_Block(number, undo))
         self.number = number
 
     async def reread(self, reader: Reader, states: Iterable[Any]) -> None:
@@ -305,17 +323,10 @@ class ShadowEvm:
         for address, balance_wei in coins.items():
             self.database.set_account(address, self.database.codes[address], balance_wei)
 
-    def _change(self, block: _Block, change: StorageWrite | BalanceChange) -> None:
-        if isinstance(change, StorageWrite):
-            address, slot, value = change.address, change.slot, change.value
-        else:
-            place = self.balance_slots.get(change.token)
-            if place is None:
-                return
-            address, slot = change.token, place.slot(change.holder)
-            value = (self.database.words.get((address, slot), 0) + change.change_wei) & _U256
+    def _change(self, block: _Block, change: StorageWrite) -> None:
+        address, slot = change.address, change.slot
         block.undo.append((address, slot, self.database.words.get((address, slot))))
-        self.database.write(address, slot, value)
+        self.database.write(address, slot, change.value)
 
     def rollback(self, to_number: int) -> None:
         """Back to the state after ``to_number``. Raises ShadowError, nothing changed, when that is too far."""
