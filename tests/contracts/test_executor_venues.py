@@ -462,7 +462,9 @@ def test_a_name_that_no_exchange_has_reaches_nobody(world: VenueWorld) -> None:
 
 
 def test_an_approval_that_the_token_does_not_tell_is_taken_back(world: VenueWorld) -> None:
-    token, _ = bad_token(world, 11)
+    """Nor does it say that the approval was given, so that nothing of an earlier answer can be taken for one."""
+    token = world.made(own_code("BadToken.sol", "BadToken"), ("uint256", 10**30))
+    world.do(token, "configure(uint8,address,bytes)", 11, world.executor, b"")
     lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", token))
     op = Op(Kind.EXCHANGE, lazy, amount_wei=1000, token=token, dialect=Dialect.INT128, coins=(0, 1))
     data = encode_program(Program(100, 0, world.tokens["W"], (op,), tokens=(token,)))
