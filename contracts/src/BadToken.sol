@@ -15,7 +15,7 @@ contract BadToken {
         CallsBack, // the same as a V3 callback
         Refuses, // reverts
         GoesSilent, // answers balanceOf with nothing once something has moved
-        TellsNoAllowance // answers allowance with nothing
+        TellsNoAllowance // answers approve and allowance with nothing
     }
 
     Mode public mode;
@@ -62,7 +62,7 @@ contract BadToken {
         require(mode != Mode.Refuses, "refused");
         require(amount == 0 || _allowed[msg.sender][spender] == 0, "allowed already");
         if (mode != Mode.ReturnsFalse) _allowed[msg.sender][spender] = amount;
-        _answer(mode != Mode.ReturnsFalse);
+        if (mode != Mode.TellsNoAllowance) _answer(mode != Mode.ReturnsFalse);
     }
 
     function transfer(address to, uint256 amount) external {

@@ -124,7 +124,6 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "who does not tell an approval": ("if iszero(and(known, iszero(mload(0)))) { approve_(token, m, spender, 0) }", "if mload(0) { approve_(token, m, spender, 0) }"),
     "names of exchanges": ("if iszero(name) { fail(0x763c9dd0) } // BadProgram", ""),
     "native coin for an exchange": ("case 0 { value := amount }", "case 0 { }"),
-    "prepaid exchanges get no approval": ("let approves := lt(dialect, 6)", "let approves := 1"),
     "shares burn themselves (ERC-4626)": ("if burns { pool := token }\n                    if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0x6e553f65", "if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0x6e553f65"),
     "shares burn themselves (wrapped)": ("if burns { pool := token }\n                    if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0xea598cb0", "if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0xea598cb0"),
     "vault forgotten": ("tstore(place, 0)", ""),

@@ -440,6 +440,19 @@ def test_shares_that_are_not_listed_are_not_burnt(world: VenueWorld) -> None:
     assert held(world) == before
 
 
+def test_shares_are_burnt_by_the_listed_token_whatever_pool_is_named(world: VenueWorld) -> None:
+    """By hand: the shares' contract is named, but only another token is on the list."""
+    hold(world)
+    before = held(world)
+    for kind, name in ((Kind.ERC4626, "S"), (Kind.SHARES, "X")):
+        deposit = Op(kind, world.tokens[name], False, AMOUNT, None, world.tokens["T1"])
+        data = bytearray(program(world, (deposit,)))
+        data[60] |= 1  # behind the header and a list of one token
+        with pytest.raises(Reverted):
+            world.backend.send(world.executor, bytes(data), world.operator)
+    assert held(world) == before
+
+
 def test_a_name_that_no_exchange_has(world: VenueWorld) -> None:
     ops, _ = cycle(world, "exchange")
     data = program(world, ops)
@@ -462,7 +475,9 @@ def test_a_name_that_no_exchange_has_reaches_nobody(world: VenueWorld) -> None:
 
 
 def test_an_approval_that_the_token_does_not_tell_is_taken_back(world: VenueWorld) -> None:
-    token, _ = bad_token(world, 11)
+    """Nor does it say that the approval was given, so that nothing of an earlier answer can be taken for one."""
+    token = world.made(own_code("BadToken.sol", "BadToken"), ("uint256", 10**30))
+    world.do(token, "configure(uint8,address,bytes)", 11, world.executor, b"")
     lazy = world.made(own_code("Venues.sol", "LazyVenue"), ("address", token))
     op = Op(Kind.EXCHANGE, lazy, amount_wei=1000, token=token, dialect=Dialect.INT128, coins=(0, 1))
     data = encode_program(Program(100, 0, world.tokens["W"], (op,), tokens=(token,)))

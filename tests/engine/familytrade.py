@@ -25,11 +25,12 @@ async def trade_once(state: ChainState, chain: NodeChain, reader: Transport, cli
     plan = decision.plans[0]
     assert state.shadow is not None
     result = Preflight(state.shadow).run(plan.calldata, OPERATOR, state.market.context, plan.hops)
-    assert check_preflight(plan, result, state.market.context.base_fee_wei) is None
+    refused = check_preflight(plan, result, state.market.context.base_fee_wei)
+    assert refused is None, refused
     assert result.amounts_wei == predicted_amounts(plan)
     before = chain.balance(plan.profit_token, OWNER)
     chain.call(state.config.executor or "", plan.calldata, caller=OPERATOR)
-    assert chain.balance(plan.profit_token, OWNER) - before == plan.gross_profit_wei
+    assert chain.balance(plan.profit_token, OWNER) - before == plan.predicted_profit_wei
     assert realised(plan.hops, chain.last_logs) == predicted_amounts(plan)
     # words that crossings made non-zero are not in the logs: the estimate may be too high, never too low
     assert chain.last_gas_used <= result.gas_used + 5_000 * len(plan.hops)

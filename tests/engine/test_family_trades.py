@@ -17,13 +17,16 @@ from familytrade import trade_once
 from tests.differential.chain import OWNER
 
 from ouro.chain.rpc import Transport
+from ouro.config.model import BribeConfig, GuardConfig
 from ouro.engine.chain_state import ChainState
+from ouro.execution.contract import set_bribe_cap
 from ouro.testnet.abi import call_bytes
 from ouro.testnet.client import Client
 from ouro.testnet.node import AnvilNode
 
 pytestmark = pytest.mark.node
 
+SHARE_PPM = 123_457
 FAMILIES = (
     "uniswap_v3",
     "pancakeswap_v3",
@@ -68,12 +71,15 @@ async def test_predicted_is_simulated_is_executed(
         assert family in await trade_once(state, chain, reader, client)
 
 
+@pytest.mark.parametrize("terms", [False, True], ids=["plain", "bribe and guards"])
 async def test_native_coin_of_v4_against_wrapped(
     node: AnvilNode,
     client: Client,
     reader: Transport,
     tmp_path: Path,
+    terms: bool,
 ) -> None:
+    """With and without a bribe to the block's fee recipient and guards, as the configuration may ask for."""
     venue = venue_at_one("uniswap_v4", client, native=True)
     chain = venue.chain
     config = config_of(node, client, [venue])
@@ -87,6 +93,12 @@ async def test_native_coin_of_v4_against_wrapped(
     client.call("anvil_mine", "0x2")
     chain.timestamp += 10
     config = config.model_copy(update={"dexes": (*config.dexes, pair.dex), "start_tokens": (wrapped,)})
+    if terms:
+        bribe, guards = BribeConfig(share_ppm=SHARE_PPM), GuardConfig(probe="on")
+        config = config.model_copy(update={"bribe": bribe, "guards": guards})
+        chain.call(config.executor or "", set_bribe_cap(SHARE_PPM))
+        client.call("anvil_mine", "0x2")
+        chain.timestamp += 10
     client.call("anvil_setBalance", OPERATOR, hex(10**20))
     state = await ChainState.load("test", config, reader, tmp_path, lambda _: None)
     assert state.shadow is not None
