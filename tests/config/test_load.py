@@ -223,5 +223,5 @@ def test_a_mistyped_variable_is_refused_by_its_own_name(tmp_path: Path) -> None:
     lines = problems(tmp_path, GOOD, {"OURO_CHAINS__BSC__CHAIN_ID": "56"})
     assert lines
     assert all(line.startswith("environment variable OURO_CHAINS__BSC__CHAIN_ID: chains.bsc.") for line in lines)
-    others = {"OURO_DATA": "/data", "OURO_ANVIL": "/anvil", "OURO_KEYSTORE_PASSWORD": "x", "OURO_BUILD": "7"}
+    others = {"OURO_ANVIL": "/anvil", "OURO_KEYSTORE_PASSWORD": "x", "OURO_BUILD": "7"}
     assert load_config(write(tmp_path, GOOD), others).mode is Mode.OBSERVE

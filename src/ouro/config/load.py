@@ -21,7 +21,7 @@ from ouro.config.redact import redact_text
 
 PREFIX = "OURO_"
 _OTHER_VARIABLES = frozenset(
-    {"OURO_ANVIL", "OURO_CACHE", "OURO_DATA", "OURO_KEYSTORE_PASSWORD", "OURO_OPERATOR_KEYS", "OURO_DEPLOYER_KEY"}
+    {"OURO_ANVIL", "OURO_CACHE", "OURO_KEYSTORE_PASSWORD", "OURO_OPERATOR_KEYS", "OURO_DEPLOYER_KEY"}
 )
 """Near a field's name or not, these mean something else."""
 _NEAR = 0.7
