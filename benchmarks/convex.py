@@ -1,4 +1,4 @@
-"""The whole-network optimum, measured: ``OURO_DATA=<data folder> python -m benchmarks.convex [--json FILE]
+"""The whole-network optimum, measured: ``OURO_SHARED_DATA=<data folder> python -m benchmarks.convex [--json FILE]
 [--quick]``; the same rows are part of ``make bench``.
 
 One process, one thread. Times are from the network to the certified optimum, cold start. Gaps are those of the

@@ -16,8 +16,8 @@ FEE = 0.997
 
 
 def data_folder() -> Path | None:
-    """The folder of recorded data: OURO_DATA, or ``shared/data`` beside the checkout; None where there is none."""
-    configured = os.environ.get("OURO_DATA")
+    """The recorded data: OURO_SHARED_DATA, or ``shared/data`` beside the checkout; None where there is none."""
+    configured = os.environ.get("OURO_SHARED_DATA")
     folder = Path(configured) if configured else Path(__file__).resolve().parents[2] / "shared" / "data"
     return folder if folder.is_dir() else None
 

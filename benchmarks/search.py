@@ -1,4 +1,4 @@
-"""Measures the search by hand: ``OURO_DATA=<data folder> python -m benchmarks.search``.
+"""Measures the search by hand: ``OURO_SHARED_DATA=<data folder> python -m benchmarks.search``.
 
 Figures are medians and 99th percentiles over blocks, one process, one thread; the time of the processor is given
 beside the wall, which counts whatever else runs on the machine.
@@ -185,7 +185,7 @@ def main() -> None:
     for balanced in (True, False):
         loaded = deepest_pairs(balanced=balanced)
         if loaded is None:
-            say("G10k", "left out: no recorded data (set OURO_DATA)")
+            say("G10k", "left out: no recorded data (set OURO_SHARED_DATA)")
             break
         arrays, depth = loaded
         name = "G10k" if balanced else "G10k as recorded"

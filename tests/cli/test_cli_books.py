@@ -1,5 +1,7 @@
 """``ouro ledger``, ``report``, ``reconcile`` and ``doctor`` after a real run, with the chain still there."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -93,3 +95,15 @@ def test_a_node_of_another_chain(ouro: Ouro, traded: Traded, tmp_path: Path, com
     assert (said.code, said.out) == (2, "")
     assert len(said.err.splitlines()) == 1
     assert "serves chain id 9300001, but 1 is configured" in said.err
+
+
+def test_attempts_for_machines(ouro: Ouro, traded: Traded) -> None:
+    said = ouro("ledger", "--config", traded.file, "--json")
+    entries = json.loads(said.out)
+    assert entries
+    assert all(isinstance(entry["nonce"], int) and len(entry["tx_hash"]) == 66 for entry in entries)
+    rows = list(csv.DictReader(io.StringIO(ouro("ledger", "--config", traded.file, "--csv").out)))
+    assert [row["tx_hash"] for row in rows] == [entry["tx_hash"] for entry in entries]
+    # Into a pipe every attempt is one line, with its whole hash on request.
+    lines = ouro("ledger", "--config", traded.file, "--full").out.splitlines()
+    assert all(sum(entry["tx_hash"] in line for line in lines) == 1 for entry in entries)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cli_bench import Ouro, Said
 
+from ouro.cli.errors import exit_code
 from ouro.config.load import config_to_toml, load_config
 from ouro.ledger.ledger import Ledger
 
@@ -70,7 +71,7 @@ def test_every_wrong_field_is_a_line(ouro: Ouro, config: Path) -> None:
     assert said.code == 2
     lines = said.err.strip().splitlines()
     assert len(lines) >= 2
-    assert all(str(config) in line for line in lines)
+    assert all(line.startswith(f"ouro: {config}: ") for line in lines)
     assert any("chain_idd" in line and "did you mean 'chain_id'?" in line for line in lines)
 
 
@@ -176,3 +177,12 @@ def test_a_work_dir_that_holds_an_earlier_demo(ouro: Ouro, tmp_path: Path) -> No
 def test_a_folder_that_cannot_be_made(ouro: Ouro, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in problem(ouro("demo", "--work-dir", tmp_path / "file" / "below"))
+
+
+def test_exit_codes_tell_a_difference_from_what_could_not_be_compared() -> None:
+    assert [exit_code(*counts) for counts in ((0, 0), (1, 0), (0, 1), (1, 1))] == [0, 1, 2, 1]
+
+
+def test_a_missing_file_says_what_to_do(ouro: Ouro, tmp_path: Path) -> None:
+    line = problem(ouro("scan", tmp_path / "nope.csv"))
+    assert line == f"ouro: {tmp_path / 'nope.csv'}: no such file or directory; check the path"

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 from cli_bench import Ouro
 
-COMMANDS = ["demo", "run", "signer", "config", "ledger", "report", "reconcile", "doctor"]
+COMMANDS = ["demo", "run", "signer", "config", "ledger", "report", "reconcile", "doctor", "keystore"]
 HEAVY = ["numpy", "numba", "sqlalchemy", "pyrevm", "pydantic", "websockets", "eth_account"]
 
 

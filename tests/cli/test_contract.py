@@ -164,9 +164,12 @@ def test_a_chain_that_is_down_does_not_hide_the_others(ouro: Run, place: Place) 
     place.write(executor=address)
     place.nodes["two"].kill()
     said = ouro("verify", "-c", place.config)
-    assert said.code == 1
+    assert said.code == 2
     assert "one: verified" in said.out
     assert said.err.startswith("two: ")
+    assert "two: chain two: " not in said.err
+    empty = ouro("status", "-c", place.config, "--chain", "one", "--executor", OTHER)
+    assert (empty.code, "code: none" in empty.out) == (1, True)
 
 
 def test_refusals_are_one_line_and_nothing_is_sent(

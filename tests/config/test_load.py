@@ -162,7 +162,7 @@ def test_what_is_no_toml_is_told_in_one_line(tmp_path: Path, text: str) -> None:
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.toml", {})
-    with pytest.raises(ConfigError, match="can't be read"):
+    with pytest.raises(ConfigError, match="is a folder"):
         load_config(tmp_path, {})
     (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
     with pytest.raises(ConfigError, match="UTF-8"):
@@ -223,5 +223,13 @@ def test_a_mistyped_variable_is_refused_by_its_own_name(tmp_path: Path) -> None:
     lines = problems(tmp_path, GOOD, {"OURO_CHAINS__BSC__CHAIN_ID": "56"})
     assert lines
     assert all(line.startswith("environment variable OURO_CHAINS__BSC__CHAIN_ID: chains.bsc.") for line in lines)
-    others = {"OURO_DATA": "/data", "OURO_ANVIL": "/anvil", "OURO_KEYSTORE_PASSWORD": "x", "OURO_BUILD": "7"}
+    others = {"OURO_ANVIL": "/anvil", "OURO_KEYSTORE_PASSWORD": "x", "OURO_BUILD": "7"}
     assert load_config(write(tmp_path, GOOD), others).mode is Mode.OBSERVE
+
+
+def test_what_the_start_would_refuse_is_refused_here(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, GOOD.replace('"sqlite:///books.db"', '"mysql://user:secret@host/books"'))
+    assert "ledger.url: is no database for the books; use sqlite:///FILE" in line
+    assert "secret" not in line
+    (line,) = problems(tmp_path, GOOD.replace("[[chains", f'operators = ["{A}", "{B}", "{A}"]\n[[chains'))
+    assert f"chains.ethereum: operators: {A} is named twice" in line

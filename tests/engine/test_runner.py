@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouro.config.model import LedgerConfig, OuroConfig
+from ouro.engine.chain_engine import ChainEngine, Shared
 from ouro.engine.errors import EngineError
 from ouro.engine.runner import run_engine
 from ouro.engine.status import ChainStatus, LatencyWindow
 from ouro.ledger.books import Books
 from ouro.ledger.errors import LedgerError
+from ouro.ledger.ledger import Ledger
 from ouro.ledger.report import percentiles_ms
+from ouro.risk.gate import RiskGate
+from ouro.signer.client import SignerClient
 from ouro.testnet.testnet import LocalChain
 from ouro.types import Mode
 
@@ -50,6 +54,22 @@ async def test_books_of_something_else_stop_it_before_anything_starts(
     (tmp_path / "other.db").write_bytes(b"this is no database, but it is long enough to be looked at" * 20)
     with pytest.raises(LedgerError, match=r"other\.db"):
         await run_engine(config_of(local_chain, tmp_path, f"sqlite:///{tmp_path / 'other.db'}"))
+
+
+async def test_a_chain_with_nothing_open_needs_no_node_to_end(local_chain: LocalChain, tmp_path: Path) -> None:
+    config = config_of(local_chain, tmp_path)
+    ledger = Ledger.open(config.ledger.url)
+    signer = SignerClient(config.signer.socket)
+    shared = Shared(config, ledger, signer, RiskGate(config.risk, config.mode, ["dead"]))
+    try:
+        for state, ended in (("recovering", True), ("connecting", True), ("loading", False), ("running", False)):
+            engine = ChainEngine("dead", shared)
+            engine.status.state = state
+            engine.stop_deciding()
+            assert engine.drained.is_set() is ended, state
+    finally:
+        await signer.close()
+        ledger.close()
 
 
 @pytest.mark.node

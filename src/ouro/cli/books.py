@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ouro.cli.errors import exit_code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,8 +18,9 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuratio
 ChainOption = Annotated[str | None, typer.Option("--chain", help="Only this chain.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
-_DIFFERENT = 1
 _SESSIONS_NAMED = 5
+_TABLE_WIDTH = 120
+_NO_LIMIT = 1_000
 
 
 class AttemptState(StrEnum):
@@ -38,16 +41,26 @@ def register(app: typer.Typer) -> None:
         state: Annotated[AttemptState | None, typer.Option(help="Only attempts that have come so far.")] = None,
         limit: Annotated[int, typer.Option(min=1, help="The latest so many attempts.")] = 50,
         full: Annotated[bool, typer.Option("--full", help="Whole hashes and exact amounts.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout, amounts in wei.")] = False,
+        as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout, amounts in wei.")] = False,
     ) -> None:
         """List attempts and what became of them."""
         from rich.console import Console
 
-        from ouro.ledger.render import attempts_table
+        from ouro.ledger.render import attempts_csv, attempts_json, attempts_table
 
+        if as_csv and as_json:
+            raise typer.BadParameter("--csv and --json exclude each other")
         _check_chain(config, chain)
         with _books(config) as books:
             records = books.attempts(chain=chain, states=[state.value] if state else (), limit=limit)
-        Console().print(attempts_table(records, full=full))
+        if as_json or as_csv:
+            typer.echo((attempts_json if as_json else attempts_csv)(records), nl=False)
+            return
+        console = Console()
+        if full or not console.is_terminal or console.width < _TABLE_WIDTH:
+            console = Console(width=_NO_LIMIT)  # whole lines, which a terminal wraps and a pipe needs
+        console.print(attempts_table(records, full=full))
 
     @app.command("report")
     def report(
@@ -76,7 +89,8 @@ def register(app: typer.Typer) -> None:
     def reconcile(
         config: ConfigOption = Path("ouro.toml"), chain: ChainOption = None, as_json: JsonOption = False
     ) -> None:
-        """Compare the books with every owned balance on the chain now; exit code 1 if any differs."""
+        """Compare the books with every owned balance on the chain now; exit code 1 if any differs, 2 if
+        a chain could not be compared."""
         import asyncio
         import logging
 
@@ -96,14 +110,14 @@ def register(app: typer.Typer) -> None:
                 if len(names) == 1:
                     raise
                 problems[name] = str(error)  # the other chains are asked all the same
-                typer.echo(f"{name}: not compared: {error}", err=True)
+                typer.echo(f"{name}: not compared: {str(error).removeprefix(f'chain {name}: ')}", err=True)
                 continue
             if not as_json:
                 _tell(name, results[name])
         if as_json:
             typer.echo(_as_json(results, problems))
-        bad = problems or any(result.differences for result in results.values())
-        raise typer.Exit(_DIFFERENT if bad else 0)
+        different = sum(bool(result.differences) for result in results.values())
+        raise typer.Exit(exit_code(different, len(problems)))
 
 
 async def _reconcile(config_path: Path, name: str) -> "Reconciliation":

@@ -18,12 +18,11 @@ from ouro.cli.contract_common import (
     reported,
 )
 from ouro.cli.contract_deploy import register_deploy
+from ouro.cli.errors import exit_code
 
 if TYPE_CHECKING:
     from ouro.config.model import ChainConfig
     from ouro.execution.onchain import Found
-
-_DIFFERENT = 1
 
 SomeChains = Annotated[list[str] | None, typer.Option("--chain", help="Only this chain (repeatable).")]
 ExecutorOption = Annotated[str | None, typer.Option(help="The executor's address, if not the configured one.")]
@@ -47,36 +46,38 @@ def _register_reads(group: typer.Typer) -> None:
         treasury: Annotated[str | None, typer.Option(help="The expected treasury; by default the owner.")] = None,
         paused: Annotated[bool, typer.Option("--paused", help="Expect it to be paused.")] = False,
     ) -> None:
-        """Is the code on the chain the one we built, with the configured roles? Exit code 1 if anything differs."""
+        """Is the code on the chain the one we built, with the configured roles? Exit code 1 if anything differs,
+        2 if a chain could not be compared.
+        """
         import asyncio
 
         from ouro.execution.describe import read_address
 
         loaded = load(config)
         expected = None if treasury is None else read_address(treasury, "--treasury")
-        bad = 0
+        bad = unknown = 0
         for name in names_of(loaded, chain, config):
             with reported(name) as failed:
                 settings = chain_of(loaded, name, config)
                 bad += asyncio.run(_verify(name, settings, executor_of(name, settings, executor), expected, paused))
-            bad += bool(failed)
-        raise typer.Exit(_DIFFERENT if bad else 0)
+            unknown += bool(failed)
+        raise typer.Exit(exit_code(bad, unknown))
 
     @group.command("status")
     def status(
         config: ConfigOption = DEFAULT_CONFIG, chain: SomeChains = None, executor: ExecutorOption = None
     ) -> None:
-        """What stands there: build, roles, settings, and what rests in it."""
+        """What stands there: build, roles, settings, and what rests in it; exit code 1 if it is none of ours."""
         import asyncio
 
         loaded = load(config)
-        bad = 0
+        bad = unknown = 0
         for name in names_of(loaded, chain, config):
             with reported(name) as failed:
                 settings = chain_of(loaded, name, config)
-                asyncio.run(_status(name, settings, executor_of(name, settings, executor)))
-            bad += bool(failed)
-        raise typer.Exit(_DIFFERENT if bad else 0)
+                bad += not asyncio.run(_status(name, settings, executor_of(name, settings, executor)))
+            unknown += bool(failed)
+        raise typer.Exit(exit_code(bad, unknown))
 
 
 def _register_words(group: typer.Typer) -> None:
@@ -147,7 +148,8 @@ async def _verify(name: str, settings: "ChainConfig", address: str, treasury: st
         )
 
 
-async def _status(name: str, settings: "ChainConfig", address: str) -> None:
+async def _status(name: str, settings: "ChainConfig", address: str) -> bool:
+    """Show it; whether it is one of our builds."""
     from ouro.execution.onchain import look
 
     tokens = dict.fromkeys((settings.wrapped_native, *settings.start_tokens, *settings.stable_tokens))
@@ -155,6 +157,7 @@ async def _status(name: str, settings: "ChainConfig", address: str) -> None:
         found = await look(node, address, settings.operators, tuple(tokens))
     for line in _status_lines(found):
         typer.echo(f"{name}: {line}")
+    return found.build is not None
 
 
 def _status_lines(found: "Found") -> Iterator[str]:

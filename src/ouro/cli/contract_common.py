@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ouro.cli.errors import known_problem, of_chain
+
 if TYPE_CHECKING:
     from ouro.chain.pool import EndpointPool
     from ouro.config.model import ChainConfig, OuroConfig
@@ -64,8 +66,6 @@ def node_of(name: str, settings: "ChainConfig") -> "EndpointPool":
 @contextmanager
 def reported(name: str) -> Iterator[list[str]]:
     """A chain that can't be asked is one line, and the others are asked all the same."""
-    from ouro.cli.errors import known_problem
-
     failed: list[str] = []
     try:
         yield failed
@@ -74,7 +74,7 @@ def reported(name: str) -> Iterator[list[str]]:
         if problem is None:
             raise
         failed.append(problem)
-        typer.echo(f"{name}: {problem}", err=True)
+        typer.echo(of_chain(name, problem), err=True)
 
 
 async def report_differences(

@@ -13,6 +13,7 @@ from ouro.types import Mode
 ALL = "all"
 USUAL_BLOCKS = 60
 LONGEST_BLOCKS = 600
+_PIPE_WIDTH = 200
 """On each chain, when the run goes on until everything has landed."""
 
 
@@ -55,7 +56,6 @@ def register(app: typer.Typer) -> None:
         from ouro.ledger.report import summary_json
         from ouro.testnet.demo import DemoOptions, run_demo
 
-        console = Console(file=sys.stderr)
         landed = chains == ALL if until_landed is None else until_landed
         usual = LONGEST_BLOCKS if landed else USUAL_BLOCKS
         options = DemoOptions(
@@ -73,6 +73,9 @@ def register(app: typer.Typer) -> None:
         if as_json:
             print(summary_json(figures))
         else:
+            # Into a file or a pipe at its full width.
+            width = None if sys.stdout.isatty() else _PIPE_WIDTH
+            console = Console(file=sys.stdout, width=width)
             console.print(summary_view(figures))
             console.print(coverage_view(figures))
         if landed and figures["kinds_without_landed"]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ouro.cli.errors import exit_code, of_chain
+
 if TYPE_CHECKING:
     from ouro.config.model import ChainConfig
     from ouro.types import Mode
-
-_UNSOUND = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
         prove: Annotated[str, typer.Option(help="Compare this family's quotes with contracts, store that.")] = "",
         pools: Annotated[str, typer.Option(help="Addresses of pools for --prove, with commas.")] = "",
     ) -> None:
-        """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference."""
+        """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference,
+        2 where a chain could not be compared."""
         if prove:
             from ouro.cli.doctor_prove import prove as prove_family
 
@@ -53,7 +54,8 @@ def register(app: typer.Typer) -> None:
                 _tell(name, findings[name])
         if as_json:
             typer.echo(json.dumps({"chains": {name: asdict(finding) for name, finding in findings.items()}}))
-        raise typer.Exit(0 if all(finding.sound for finding in findings.values()) else _UNSOUND)
+        different = sum(bool(finding.differences) for finding in findings.values())
+        raise typer.Exit(exit_code(different, sum(bool(finding.problem) for finding in findings.values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,10 @@ class _Finding:
     problem: str = ""
     proofs: tuple[str, ...] = ()
 
-    @property
-    def sound(self) -> bool:
-        return not self.differences and not self.problem
-
 
 def _tell(name: str, finding: _Finding) -> None:
     if finding.problem:
-        typer.echo(f"{name}: {finding.problem}")
+        typer.echo(of_chain(name, finding.problem))
         return
     for line in finding.proofs:
         typer.echo(f"{name}: {line}")

@@ -49,7 +49,11 @@ def register(app: typer.Typer) -> None:
             else:
                 configure_logs()
             stack.enter_context(shown)
-            asyncio.run(run_engine(loaded, blocks=blocks, chains=chain or (), listener=shown.update))
+            asyncio.run(run_engine(loaded, blocks=blocks, chains=chain or (), listener=shown.update, announce=_say))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 class _View:

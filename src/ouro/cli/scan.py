@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from ouro.cli.errors import file_problem
+
 if TYPE_CHECKING:
     from ouro.strategies.scan import Scan, ScanCycle
     from ouro.strategies.snapshot import Snapshot
@@ -94,7 +96,7 @@ def register(app: typer.Typer) -> None:
             PermissionError,
             IsADirectoryError,
         ) as error:
-            typer.echo(f"ouro: {error}", err=True)
+            typer.echo(f"ouro: {file_problem(error) if isinstance(error, OSError) else error}", err=True)
             raise typer.Exit(2) from error
         except BrokenPipeError:
             # whoever read the best ones has seen enough; nothing more can be written, not even at exit

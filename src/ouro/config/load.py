@@ -21,7 +21,7 @@ from ouro.config.redact import redact_text
 
 PREFIX = "OURO_"
 _OTHER_VARIABLES = frozenset(
-    {"OURO_ANVIL", "OURO_CACHE", "OURO_DATA", "OURO_KEYSTORE_PASSWORD", "OURO_OPERATOR_KEYS", "OURO_DEPLOYER_KEY"}
+    {"OURO_ANVIL", "OURO_CACHE", "OURO_KEYSTORE_PASSWORD", "OURO_OPERATOR_KEYS", "OURO_DEPLOYER_KEY"}
 )
 """Near a field's name or not, these mean something else."""
 _NEAR = 0.7
@@ -74,6 +74,8 @@ def _read(file: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except FileNotFoundError:
         raise ConfigError([f"{file}: there is no such file; write one, or pass its path"]) from None
+    except IsADirectoryError:
+        raise ConfigError([f"{file}: is a folder; name the file in it, such as {file / 'ouro.toml'}"]) from None
     except OSError as error:
         raise ConfigError([f"{file}: can't be read ({error.strerror}); check its permissions"]) from None
     except UnicodeDecodeError:

@@ -246,6 +246,9 @@ class ChainConfig(_Section):
             raise ValueError("dex names must be distinct")
         if len({dex.factory for dex in self.dexes}) != len(self.dexes):
             raise ValueError("two dexes have the same factory")
+        if len(set(self.operators)) != len(self.operators):
+            twice = next(account for account in self.operators if self.operators.count(account) > 1)
+            raise ValueError(f"operators: {twice} is named twice")
         if not self.start_tokens:
             object.__setattr__(self, "start_tokens", (self.wrapped_native,))
         if self.guards.parent_hash == "on" and (self.inclusion_blocks > 1 or self.late_by == "time"):
@@ -270,10 +273,21 @@ class SignerConfig(_Section):
     request_timeout_ms: PositiveInt = 2_000
 
 
+def _known_database(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError(
+            "is no database for the books; use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+        )
+    if scheme == "sqlite" and url[len("sqlite:///") :] in ("", ":memory:"):
+        raise ValueError("an in-memory ledger would be lost; name a file: sqlite:///ledger.db")
+    return url
+
+
 class LedgerConfig(_Section):
     """Where the books are; SQLite by default, PostgreSQL by URL."""
 
-    url: str = "sqlite:///ledger.db"
+    url: Annotated[str, AfterValidator(_known_database)] = "sqlite:///ledger.db"
     refusal_samples: NonNegativeInt = 20
     retention_days: PositiveInt = 90
 

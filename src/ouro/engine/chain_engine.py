@@ -99,6 +99,8 @@ class ChainEngine:
     def stop_deciding(self) -> None:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
         self._drain.set()
+        if self._trader is None and self._unfinished == 0 and self.status.state in ("connecting", "recovering"):
+            self.drained.set()  # nothing is open here, so nothing needs the node that is waited for
         if self.status.state == "running" and not self.drained.is_set():
             self.status.state = "finishing"
 

@@ -38,22 +38,23 @@ async def run_engine(
     blocks: int | None = None,
     chains: Sequence[str] = (),
     listener: StatusListener | None = None,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run for ``blocks`` blocks on each chain, or until SIGTERM/SIGINT; then finish what is under way.
 
     A second signal does not wait for that: the journal has what is open, and the next start follows it.
 
-    Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when it can't begin.
+    ``announce`` is told what the start waits for. Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when
+    it can't begin.
     """
     names = _chosen(config, chains)
     for name in names:
         allowed_dexes(config.chains[name], config.mode)  # nothing left to watch is told before anything starts
-    warm()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         for name in names:
             held.enter_context(_only_engine(config, name))
-        await _run_session(config, names, blocks, listener)
+        await _run_session(config, names, blocks, listener, announce)
 
 
 @contextmanager
@@ -69,7 +70,11 @@ def _only_engine(config: OuroConfig, chain: str) -> Iterator[None]:
 
 
 async def _run_session(
-    config: OuroConfig, names: Sequence[str], blocks: int | None, listener: StatusListener | None
+    config: OuroConfig,
+    names: Sequence[str],
+    blocks: int | None,
+    listener: StatusListener | None,
+    announce: Callable[[str], None],
 ) -> None:
     ledger = Ledger.open(
         config.ledger.url,
@@ -79,7 +84,11 @@ async def _run_session(
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     try:
         if config.mode is Mode.LIVE:
+            if not config.signer.socket.exists():
+                announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
             await signer.wait_ready()
+        announce("compiling kernels; instant but for the first time")
+        warm()
         ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
         risk = RiskGate(config.risk, config.mode, names, overrides=overrides)

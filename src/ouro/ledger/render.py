@@ -1,5 +1,8 @@
 """The books as tables for a terminal. Amounts are exact; only their decimal point is moved."""
 
+import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -46,6 +49,67 @@ def attempts_table(records: Sequence[AttemptRecord], *, full: bool = False) -> R
     for record in records:
         table.add_row(*_attempt_cells(record, full))
     return table
+
+
+COLUMNS = (
+    "journaled_at_ms",
+    "chain",
+    "kind",
+    "operator",
+    "nonce",
+    "state",
+    "outcome",
+    "block_number",
+    "net_native_wei",
+    "gas_native_wei",
+    "predicted_equals_executed",
+    "decided_us",
+    "signed_us",
+    "sent_us",
+    "reversals",
+    "session_id",
+    "attempt_id",
+    "tx_hash",
+)
+
+
+def attempts_json(records: Sequence[AttemptRecord]) -> str:
+    """An array of objects with the names of ``COLUMNS``; amounts are integers of any size."""
+    return json.dumps([dict(zip(COLUMNS, _values(record), strict=True)) for record in records], indent=1) + "\n"
+
+
+def attempts_csv(records: Sequence[AttemptRecord]) -> str:
+    """``COLUMNS`` and a line per attempt, oldest first."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_values(record) for record in records)
+    return out.getvalue()
+
+
+def _values(record: AttemptRecord) -> tuple[Any, ...]:
+    attempt, outcome = record.attempt, record.outcome
+    landed = outcome is not None and outcome.kind is OutcomeKind.LANDED and record.is_trade
+    return (
+        record.journaled_at_ms,
+        attempt.chain,
+        attempt.kind.value,
+        attempt.operator,
+        attempt.nonce,
+        record.state,
+        None if outcome is None else outcome.kind.value,
+        None if outcome is None else outcome.block_number,
+        None if outcome is None else net_native_wei(record),
+        None if outcome is None else outcome.gas_cost_wei,
+        predicted_equals_executed(record) if landed else None,
+        record.decided_us,
+        record.signed_us,
+        record.sent_us,
+        record.reversals,
+        record.session_id,
+        attempt.attempt_id,
+        attempt.tx_hash,
+    )
 
 
 def summary_view(figures: Mapping[str, Any]) -> RenderableType:

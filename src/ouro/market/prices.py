@@ -1,4 +1,5 @@
-"""Prices from the watched pools themselves: the source named ``pools``. Floats, for reporting and ranking only.
+"""Prices from the watched pools themselves: the source named ``pools``. Floats: they rank and report, and where the
+profit token is not the wrapped coin, floor and tip rest on them; amounts traded are never made of them.
 
 A token's price in the native coin is the median, weighted by depth, over the pools that sell it for an already
 priced token. Depth is what comes out while the price moves by 2 %, and never counts for more than the depth with

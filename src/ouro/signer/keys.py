@@ -71,6 +71,8 @@ def write_keystore(
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".keystore-")
     with os.fdopen(handle, "w") as stream:
         json.dump({"keystores": stores}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())  # before anybody sends funds to these addresses
     Path(temporary).replace(path)
     return addresses
 

@@ -35,7 +35,7 @@ def run_signer(config: OuroConfig) -> int:
             log.close()
     except (KeystoreError, LogError, SocketError) as error:
         print(f"signer: {error}", file=sys.stderr, flush=True)
-        return 1
+        return 2
     return 0
 
 
