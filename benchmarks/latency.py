@@ -149,9 +149,7 @@ def signer(folder: Path, recording: Recording) -> Iterator[None]:
         process.wait(10)
 
 
-async def run(
-    recording: Recording, folder: Path, every_ms: float, durability: str
-) -> tuple[Played, Measured, SinkLane]:
+async def run(recording: Recording, folder: Path, every_ms: float) -> tuple[Played, Measured, SinkLane]:
     """Play ``recording`` through the whole path; every block has ``every_ms``."""
     config = config_for(recording, folder, Mode.LIVE)
     client = SignerClient(config.signer.socket)
@@ -159,7 +157,6 @@ async def run(
     ledger = Ledger.open(config.ledger.url)
     ledger.start_session(mode="live", config_hash="bench", code_version="bench")
     measured, lane = Measured(), SinkLane()
-    del durability
     try:
         played = await play(
             recording,
@@ -278,14 +275,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--touched", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every-ms", type=float, default=40.0, help="distance between blocks")
-    parser.add_argument("--durability", default="disk", choices=("disk", "process"))
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     arguments = parser.parse_args(argv)
     recording = Recording.open(recording_for(arguments))
     warm()
     with tempfile.TemporaryDirectory(prefix="ouro latency ") as name, signer(Path(name), recording):
-        played, measured, lane = asyncio.run(run(recording, Path(name), arguments.every_ms, arguments.durability))
+        played, measured, lane = asyncio.run(run(recording, Path(name), arguments.every_ms))
     gc.collect()
     found = report(recording, played, measured, lane, arguments.every_ms)
     text = json.dumps(found, indent=1)

@@ -30,7 +30,7 @@ from ouro.protocols.v3_swap import MAX_LIMIT, MIN_LIMIT, swap
 from ouro.replay.contracts import image
 from ouro.replay.pools import first_state
 from ouro.replay.recording import Origin, RecordingWriter
-from ouro.replay.topology import Topology, topology
+from ouro.replay.topology import COIN_WEI, Topology, topology
 from ouro.types import Address, BlockContext, BlockUpdate, Log
 
 GWEI = 10**9
@@ -221,6 +221,9 @@ class Flow:
         """A trader who does not look at the price."""
         rng = self._rng
         share = min(0.05, float(rng.lognormal(-4.2, 0.5) if strong else rng.lognormal(-7.0, 1.0)))
+        # nobody trades a share of the deepest pools: sizes are a few coins, seldom hundreds
+        coins = float(rng.lognormal(3.7, 0.8) if strong else rng.lognormal(0.7, 1.2))
+        share = min(share, coins * COIN_WEI / self.topology.pools[pool].depth_wei)
         first = bool(rng.random() < 0.5)
         state = self.states[pool]
         if isinstance(state, UniswapV2State):

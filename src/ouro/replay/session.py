@@ -86,7 +86,7 @@ async def play(
     shared = Shared(whole, books, signer or SignerClient(whole.signer.socket), gate)
     world = ReplayWorld(recording, chosen, books, clock, mode=mode, pace=pace, wire=wire, signer=signer, lane=lane)
     engine = ChainEngine(origin.chain, shared, world=world, journal=journal, timed=timed)
-    engine.open(since_ns=-1)
+    engine.open(since_ns=-(1 << 62))  # a recorded clock may have gone back
     played = Played(engine.status, {})
     try:
         await engine.run_session()
