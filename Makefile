@@ -20,7 +20,7 @@ SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
 .PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-checks \
-    contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
+    contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -39,6 +39,7 @@ help:
 	make mutants                 every check of the executor dropped or inverted: the tests must notice
 	make audit         slither and halmos over the executor, in an environment of their own
 	make bench         benchmarks
+	make bench-latency the whole path from the socket to the lane, stage by stage     (ARGS="--json" …)
 	make lock          solve the locks anew                            (LOCK_FLAGS=--upgrade for newer versions)
 	make clean         remove what setup installed; recorded data stays
 	END
@@ -168,6 +169,9 @@ audit: setup
 
 bench: setup
 	@exec $(PY) -m benchmarks.full $(ARGS)
+
+bench-latency: setup
+	@exec $(PY) -m benchmarks.latency --output benchmarks/results/latency.json $(ARGS)
 
 # No lock names a host: whatever registry the machine is set to is asked, and the hashes decide.
 lock: setup

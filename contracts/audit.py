@@ -40,7 +40,8 @@ ast = true
 
 def project(folder: Path) -> None:
     """A forge project with the executor and its symbolic properties."""
-    for name, files in (("src", ("OuroExecutor.sol", "TestToken.sol")), ("test", ("Symbolic.t.sol",))):
+    sources = ("OuroExecutor.sol", "ExecutorRoles.sol", "TestToken.sol")
+    for name, files in (("src", sources), ("test", ("Symbolic.t.sol",))):
         (folder / name).mkdir()
         for file in files:
             shutil.copy(ROOT / "contracts" / name / file, folder / name)

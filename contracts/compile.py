@@ -97,15 +97,18 @@ _STORAGE_NOTE = """// SPDX-License-Identifier: MIT
 // A word that was used rests as RESTING instead of zero: writing it costs 5000 gas in the end and not 22100. What
 // is stored never needs that bit: hashes (HASHED) and addresses leave it free, and no token has such a balance.
 """
-_STORAGE_CONSTANT = """contract OuroExecutorStorage {
+_STORAGE_CONSTANT = """contract OuroExecutorStorage is ExecutorRoles {
     uint256 private constant RESTING = 1 << 255;
     uint256 private constant USED = (1 << 255) - 1;
 """
 # The two words that every execution uses are paid for with the deployment.
-_STORAGE_START = """        assembly ("memory-safe") {
+_ROLES = "        ExecutorRoles(owner_, treasury_, operators_)\n"
+_STORAGE_START = """    {
+        assembly ("memory-safe") {
             sstore(EXPECTED, RESTING)
             sstore(TOKENS, RESTING)
         }
+    }
 """
 
 
@@ -125,8 +128,8 @@ def storage_source(source: str) -> str:
     text = "".join([*out, source[pos:]])
     for old, new in (
         ("// SPDX-License-Identifier: MIT\n", _STORAGE_NOTE),
-        ("contract OuroExecutor {\n", _STORAGE_CONSTANT),
-        ("address[] memory operators_) {\n", f"address[] memory operators_) {{\n{_STORAGE_START}"),
+        ("contract OuroExecutor is ExecutorRoles {\n", _STORAGE_CONSTANT),
+        (f"{_ROLES}    {{}}\n", _ROLES + _STORAGE_START),
     ):
         if text.count(old) != 1:
             raise CompileError(f"OuroExecutor.sol: {old.strip()!r} has to be there once")

@@ -21,6 +21,7 @@ contract Actor {
         Shape // first in the shape of another protocol
     }
 
+    uint256 private constant RAW = 11;
     address public immutable executor;
     IToken public immutable profitToken;
     IToken public immutable other;
@@ -58,6 +59,13 @@ contract Actor {
             if (msg.sig == 0xf3cd914c) {
                 assembly {
                     mstore(0, 0x100000000000000000000000000000001)
+                    return(0, 0x20)
+                }
+            }
+            // And so does a Balancer V3 vault.
+            if (msg.sig == 0x2bfb780c) {
+                assembly {
+                    mstore(0, 1)
                     return(0, 0x20)
                 }
             }
@@ -100,7 +108,17 @@ contract Actor {
             (,, data) = abi.decode(msg.data[4:], (address, uint256, bytes));
             return (2, data);
         }
-        if (msg.sig == 0x48c89491) return (1, abi.decode(msg.data[4:], (bytes)));
+        if (msg.sig == 0x48c89491) {
+            data = abi.decode(msg.data[4:], (bytes));
+            // Balancer V3: the bytes are the callback. No operation begins with four zeros, so they show which it is.
+            if (data.length < 0x44 || bytes4(data) != 0) return (1, data);
+            uint256 size = data.length - 0x44;
+            assembly {
+                data := add(data, 0x44)
+                mstore(data, size)
+            }
+            return (RAW, data);
+        }
         if (msg.sig == 0x5c38449e) {
             (,,, data) = abi.decode(msg.data[4:], (address, address[], uint256[], bytes));
             return (10, data);
@@ -118,6 +136,7 @@ contract Actor {
             );
         }
         if (shape == 2) return abi.encodeWithSignature("onMorphoFlashLoan(uint256,bytes)", 1, data);
+        if (shape == RAW) return abi.encodePacked(bytes4(0), uint256(0x20), data.length, data);
         if (shape == 1) return abi.encodeWithSignature("unlockCallback(bytes)", data);
         if (shape == 10) {
             address[] memory tokens = new address[](1);

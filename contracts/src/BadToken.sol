@@ -14,7 +14,8 @@ contract BadToken {
         Reenters, // sends a program to the executor with every transfer
         CallsBack, // the same as a V3 callback
         Refuses, // reverts
-        GoesSilent // answers balanceOf with nothing once something has moved
+        GoesSilent, // answers balanceOf with nothing once something has moved
+        TellsNoAllowance // answers allowance with nothing
     }
 
     Mode public mode;
@@ -23,7 +24,7 @@ contract BadToken {
     uint256 public tricks;
     bool private _silent;
     mapping(address => uint256) private _balances;
-    mapping(address => mapping(address => uint256)) public allowance;
+    mapping(address => mapping(address => uint256)) private _allowed;
 
     constructor(uint256 supply) {
         _balances[msg.sender] = supply;
@@ -47,9 +48,21 @@ contract BadToken {
         return _balances[who];
     }
 
-    function approve(address spender, uint256 amount) external returns (bool) {
-        allowance[msg.sender][spender] = amount;
-        return true;
+    function allowance(address from, address spender) external view returns (uint256) {
+        if (mode == Mode.TellsNoAllowance) {
+            assembly {
+                return(0, 0)
+            }
+        }
+        return _allowed[from][spender];
+    }
+
+    /// @dev Like USDT: only from zero or to zero.
+    function approve(address spender, uint256 amount) external {
+        require(mode != Mode.Refuses, "refused");
+        require(amount == 0 || _allowed[msg.sender][spender] == 0, "allowed already");
+        if (mode != Mode.ReturnsFalse) _allowed[msg.sender][spender] = amount;
+        _answer(mode != Mode.ReturnsFalse);
     }
 
     function transfer(address to, uint256 amount) external {
@@ -57,7 +70,7 @@ contract BadToken {
     }
 
     function transferFrom(address from, address to, uint256 amount) external {
-        allowance[from][msg.sender] -= amount;
+        _allowed[from][msg.sender] -= amount;
         _answer(_move(from, to, amount));
     }
 

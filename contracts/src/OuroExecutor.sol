@@ -1,53 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ExecutorRoles} from "./ExecutorRoles.sol";
+
 /// @title Ouro's executor: runs one plan of swaps atomically, on credit of the pools or on a loan.
 /// @notice An operator (hot key) sends a packed byte program as raw calldata; docs/executor.md has the encoding. The whole
 /// gain in the profit token goes to the treasury that only the owner (cold key) can set. A program can move only tokens that
 /// it lists; the balance of every listed token is compared with what it was before, and may not have fallen. No approval
 /// outlives the operation that gives it. A stolen operator key therefore finds nothing to take.
-contract OuroExecutor {
-    // Competitive misses: the state moved before the transaction ran.
-    error Late();
-    error Shortfall(uint256 got, uint256 want);
-    // Everything below means a wrong program, a hostile pool or token, or a wrong caller.
-    error NotOperator();
-    error NotOwner();
-    error IsPaused();
-    error Reentered();
-    error BadCallback();
-    error CallbackSkipped();
-    error BadProgram();
-    error TransferFailed();
-    error BalanceUnreadable();
-    error BalanceFell(address token);
-    error BribeRefused();
-    error ZeroAddress();
-    error TooMany();
-
-    event OwnershipOffered(address indexed owner, address indexed pending);
-    event OwnershipTaken(address indexed owner);
-    event OperatorSet(address indexed operator, bool allowed);
-    event TreasurySet(address indexed treasury);
-    event BribeCapSet(uint256 ppm);
-    event BribeRecipientSet(address indexed recipient, bool allowed);
-    event PauseSet(bool paused, address indexed by);
-    event Withdrawn(address indexed token, address indexed to, uint256 amount);
-
-    address public owner;
-    address public pendingOwner;
-    // treasury (160 bits), paused (8), bribe cap in ppm (24): the settings that an execution needs.
-    uint256 private _settings;
-    // Zero, or OPERATOR with a copy of the settings: an execution reads one cold word instead of two (2100 gas).
-    mapping(address => uint256) private _words;
-    address[] private _operators;
-    mapping(address => bool) public isBribeRecipient;
-
-    uint256 private constant PAUSED = 1 << 160;
-    uint256 private constant CAP_AT = 168;
-    uint256 private constant OPERATOR = 1 << 255;
-    uint256 private constant MILLION = 1_000_000;
-    uint256 public constant MAX_OPERATORS = 32;
+contract OuroExecutor is ExecutorRoles {
     uint256 private constant BRIBE_GAS = 50_000;
 
     // What a program's first byte announces beyond block, profit and profit token. 0x20 and above: another version.
@@ -62,7 +23,7 @@ contract OuroExecutor {
     // every tload and tstore) uses the same numbers. All of them are zero again at the end of each program.
     // Who may call back, with what (see _run); zero when nobody may.
     uint256 private constant EXPECTED = 0x6f75726f00;
-    // The Uniswap V4 pool manager, inside its unlock.
+    // The Uniswap V4 pool manager, inside its unlock; one further on, the Balancer V3 vault inside its own.
     uint256 private constant MANAGER = 0x6f75726f10;
     // From here on: the listed tokens, each with the LISTED bit. The first is the profit token, which is also the lock
     // against a second program in the same call tree.
@@ -72,22 +33,13 @@ contract OuroExecutor {
     uint256 private constant LISTED = 1 << 160;
     // What of a hash goes into EXPECTED: the shape takes the low byte, and the storage build needs the top bit.
     uint256 private constant HASHED = (1 << 255) - 256;
+    // What exchanges are called, four bytes each: exchange with places as int128 and as uint256, exchange_underlying,
+    // swap(uint8,uint8,…); with a receiver, exchange as int128 and as uint256, and exchange_received likewise.
+    uint256 private constant EXCHANGES = 0x3df021245b41b908a6417ed691695586ddc1f59da64833a0afb43012767691e7;
 
-    constructor(address owner_, address treasury_, address[] memory operators_) {
-        if (owner_ == address(0)) revert ZeroAddress();
-        owner = owner_;
-        emit OwnershipTaken(owner_);
-        _settings = uint160(treasury_ == address(0) ? owner_ : treasury_);
-        emit TreasurySet(treasury());
-        for (uint256 k = 0; k < operators_.length; ++k) {
-            _setOperator(operators_[k], true);
-        }
-    }
-
-    modifier onlyOwner() {
-        if (msg.sender != owner) revert NotOwner();
-        _;
-    }
+    constructor(address owner_, address treasury_, address[] memory operators_)
+        ExecutorRoles(owner_, treasury_, operators_)
+    {}
 
     /// @dev Native coin comes in while a program unwraps or takes it, never else.
     receive() external payable {
@@ -96,111 +48,6 @@ contract OuroExecutor {
             running := tload(TOKENS)
         }
         if (running == 0) revert BadCallback();
-    }
-
-    // ------------------------------------------------------------------------------------------ roles, money of the owner
-
-    function treasury() public view returns (address) {
-        return address(uint160(_settings));
-    }
-
-    function paused() external view returns (bool) {
-        return _settings & PAUSED != 0;
-    }
-
-    /// @notice The largest share of a realised profit, in parts per million, that a program may bid.
-    function bribeCapPpm() external view returns (uint256) {
-        return (_settings >> CAP_AT) & 0xffffff;
-    }
-
-    function isOperator(address account) public view returns (bool) {
-        return _words[account] != 0;
-    }
-
-    function operators() external view returns (address[] memory) {
-        return _operators;
-    }
-
-    function offerOwnership(address next) external onlyOwner {
-        pendingOwner = next;
-        emit OwnershipOffered(msg.sender, next);
-    }
-
-    function acceptOwnership() external {
-        if (msg.sender != pendingOwner) revert NotOwner();
-        owner = msg.sender;
-        pendingOwner = address(0);
-        emit OwnershipTaken(msg.sender);
-    }
-
-    function setOperator(address operator, bool allowed) external onlyOwner {
-        _setOperator(operator, allowed);
-    }
-
-    /// @notice Where profit goes. The executor itself means: keep it here as inventory.
-    function setTreasury(address next) external onlyOwner {
-        if (next == address(0)) revert ZeroAddress();
-        _change((_settings & ~uint256(type(uint160).max)) | uint160(next));
-        emit TreasurySet(next);
-    }
-
-    function setBribeCap(uint256 ppm) external onlyOwner {
-        if (ppm > MILLION) revert BribeRefused();
-        _change((_settings & ~(uint256(0xffffff) << CAP_AT)) | (ppm << CAP_AT));
-        emit BribeCapSet(ppm);
-    }
-
-    /// @notice Who, besides the block's own fee recipient, may be paid a bribe.
-    function setBribeRecipient(address recipient, bool allowed) external onlyOwner {
-        if (recipient == address(0)) revert ZeroAddress();
-        isBribeRecipient[recipient] = allowed;
-        emit BribeRecipientSet(recipient, allowed);
-    }
-
-    /// @notice Either role may stop trading; only the owner may start it again.
-    function pause() external {
-        if (msg.sender != owner && !isOperator(msg.sender)) revert NotOperator();
-        _change(_settings | PAUSED);
-        emit PauseSet(true, msg.sender);
-    }
-
-    function unpause() external onlyOwner {
-        _change(_settings & ~PAUSED);
-        emit PauseSet(false, msg.sender);
-    }
-
-    /// @notice Moves out what was sent here by mistake, or the inventory. The zero address means the native coin.
-    function withdraw(address token, address to, uint256 amount) external onlyOwner {
-        if (to == address(0)) revert ZeroAddress();
-        bool ok;
-        if (token == address(0)) (ok,) = to.call{value: amount}("");
-        else ok = _transfer(token, to, amount);
-        if (!ok) revert TransferFailed();
-        emit Withdrawn(token, to, amount);
-    }
-
-    function _setOperator(address operator, bool allowed) private {
-        if (operator == address(0)) revert ZeroAddress();
-        if (allowed && !isOperator(operator)) {
-            if (_operators.length == MAX_OPERATORS) revert TooMany();
-            _operators.push(operator);
-        } else if (!allowed && isOperator(operator)) {
-            uint256 last = _operators.length - 1;
-            for (uint256 k = 0; k < last; ++k) {
-                if (_operators[k] == operator) _operators[k] = _operators[last];
-            }
-            _operators.pop();
-        }
-        _words[operator] = allowed ? OPERATOR | _settings : 0;
-        emit OperatorSet(operator, allowed);
-    }
-
-    /// @dev Every operator's word holds a copy.
-    function _change(uint256 settings) private {
-        _settings = settings;
-        for (uint256 k = 0; k < _operators.length; ++k) {
-            _words[_operators[k]] = OPERATOR | settings;
-        }
     }
 
     // ------------------------------------------------------------------------------------------ programs and callbacks
@@ -486,6 +333,14 @@ contract OuroExecutor {
                 mstore(add(m, 0x24), amount)
                 if iszero(accepted(token, m, 0x44)) { fail(0x90b8ec18) } // TransferFailed
             }
+            // Ends an approval of which the spender may have left something. Who does not answer gets the zero as well.
+            function revoke(token, m, spender) {
+                mstore(m, 0xdd62ed3e00000000000000000000000000000000000000000000000000000000)
+                mstore(add(m, 0x04), address())
+                mstore(add(m, 0x24), spender)
+                let known := and(gt(returndatasize(), 31), staticcall(gas(), token, m, 0x44, 0, 0x20))
+                if iszero(and(known, iszero(mload(0)))) { approve_(token, m, spender, 0) }
+            }
             // The token of a list index, its LISTED bit taken off. What isn't on the list can't be moved.
             function listed(index) -> token {
                 token := tload(add(TOKENS, index))
@@ -562,8 +417,8 @@ contract OuroExecutor {
                 let amount := and(shr(136, op), 0xffffffffffffffffffffffffffff)
                 op := byte(0, op)
                 let pool := shr(96, calldataload(add(pos, 15)))
-                // Lengths of the kinds 0 … 20, a byte each.
-                let next := add(pos, byte(shr(3, op), 0x0f23232310261023233d2310230f242332241110230000000000000000000000))
+                // Lengths of the kinds 0 … 26, a byte each.
+                let next := add(pos, byte(shr(3, op), 0x0f23232310261023233d2310230f2423322411102326582324244b0000000000))
                 let to := address()
                 switch and(shr(1, op), 3)
                 case 1 { to := shr(96, calldataload(add(next, 15))) }
@@ -628,13 +483,22 @@ contract OuroExecutor {
                     reserves(pool)
                     if sub(amount, mload(shl(5, and(op, 1)))) { fail(0x86ceaa08) } // Late
                 }
-                // UNLOCK of a Uniswap V4 manager; the rest of the program runs inside.
+                // UNLOCK of a Uniswap V4 manager; the rest of the program runs inside. zeroForOne: of a Balancer V3 vault,
+                // which calls back with nothing but the bytes that it gets. So they are the whole callback.
                 case 8 {
-                    tstore(MANAGER, pool)
+                    let place := add(MANAGER, and(op, 1))
+                    let at := add(m, 0x24)
+                    tstore(place, pool)
                     mstore(m, 0x48c8949100000000000000000000000000000000000000000000000000000000)
                     mstore(add(m, 0x04), 0x20)
-                    lend(pool, m, add(m, 0x24), next, sub(end, next), 1)
-                    tstore(MANAGER, 0)
+                    if and(op, 1) {
+                        mstore(at, add(0x44, sub(end, next)))
+                        mstore(add(m, 0x44), 0)
+                        mstore(add(m, 0x48), 0x20)
+                        at := add(m, 0x68)
+                    }
+                    lend(pool, m, at, next, sub(end, next), 1)
+                    tstore(place, 0)
                     next := end
                 }
                 // V4_SWAP: exact input; only the manager's books change. mode 3: the pool has hooks.
@@ -642,17 +506,28 @@ contract OuroExecutor {
                     if iszero(and(op, 6)) { to := 0 }
                     r := v4swap(m, and(op, 1), amount, pos, to)
                 }
-                // TAKE a currency from the manager.
+                // TAKE a currency from the manager; zeroForOne: from the Balancer V3 vault.
                 case 10 {
                     mstore(m, 0x0b0d9c0900000000000000000000000000000000000000000000000000000000)
+                    if and(op, 1) { mstore(m, 0xae63932900000000000000000000000000000000000000000000000000000000) }
                     mstore(add(m, 0x04), pool)
                     mstore(add(m, 0x24), to)
                     mstore(add(m, 0x44), amount)
-                    invoke(tload(MANAGER), 0, m, 0x64)
+                    invoke(tload(add(MANAGER, and(op, 1))), 0, m, 0x64)
                 }
-                // SETTLE: pay the manager in a listed token or the native coin.
+                // SETTLE: pay the manager in a listed token or the native coin; zeroForOne: the Balancer V3 vault, in a token.
                 case 11 {
                     let token := listed(byte(0, calldataload(add(pos, 15))))
+                    if and(op, 1) {
+                        let vault := tload(add(MANAGER, 1))
+                        send(token, m, vault, amount)
+                        mstore(m, 0x15afd40900000000000000000000000000000000000000000000000000000000)
+                        mstore(add(m, 0x04), token)
+                        mstore(add(m, 0x24), amount)
+                        invoke(vault, 0, m, 0x44)
+                        pos := next
+                        continue
+                    }
                     if token {
                         sync(m, token)
                         send(token, m, tload(MANAGER), amount)
@@ -737,35 +612,109 @@ contract OuroExecutor {
                     }
                     if sub(amount, and(mload(0), 0xffffffffffffffffffffffffffff)) { fail(0x86ceaa08) } // Late
                 }
+                // EXCHANGE: from here, by an approval of exactly this. Dialects 0 to 3 pay whoever calls; 6 and 7 swap what
+                // the pool has received before, without an approval.
+                case 21 {
+                    let tail := calldataload(add(pos, 35))
+                    let token := listed(byte(0, tail))
+                    let dialect := byte(1, tail)
+                    let name := shl(224, shr(224, shl(shl(5, dialect), EXCHANGES)))
+                    if iszero(name) { fail(0x763c9dd0) } // BadProgram
+                    let approves := lt(dialect, 6)
+                    let value := 0
+                    if approves {
+                        switch token
+                        case 0 { value := amount }
+                        default { approve_(token, m, pool, amount) }
+                    }
+                    mstore(m, name)
+                    let places := byte(2, tail)
+                    mstore(add(m, 0x04), shr(4, places))
+                    mstore(add(m, 0x24), and(places, 15))
+                    mstore(add(m, 0x44), amount)
+                    mstore(add(m, 0x64), 0)
+                    // Where the others name who receives, swap(uint8,uint8,…) has a deadline: any address is far off.
+                    mstore(add(m, 0x84), to)
+                    invoke(pool, value, m, add(0x84, shl(5, gt(dialect, 2))))
+                    if mul(approves, token) { revoke(token, m, pool) }
+                }
+                // VAULT: a swap of given input in Balancer V2's vault, which pulls it by an approval of exactly this.
+                case 22 {
+                    let token := erc20(byte(0, calldataload(add(pos, 67))))
+                    approve_(token, m, pool, amount)
+                    mstore(m, 0x52bbbe2900000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), 0xe0)
+                    mstore(add(m, 0x24), address())
+                    mstore(add(m, 0x44), 0)
+                    mstore(add(m, 0x64), to)
+                    mstore(add(m, 0x84), 0)
+                    mstore(add(m, 0xa4), 0)
+                    mstore(add(m, 0xc4), not(0))
+                    mstore(add(m, 0xe4), calldataload(add(pos, 35)))
+                    mstore(add(m, 0x104), 0)
+                    mstore(add(m, 0x124), token)
+                    mstore(add(m, 0x144), shr(96, calldataload(add(pos, 68))))
+                    mstore(add(m, 0x164), amount)
+                    mstore(add(m, 0x184), 0xc0)
+                    mstore(add(m, 0x1a4), 0)
+                    invoke(pool, 0, m, 0x1c4)
+                    revoke(token, m, pool)
+                }
+                // BINS: a Liquidity Book pair that already holds its input; it sees itself how much that is.
+                case 23 {
+                    mstore(m, 0x53c059a000000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), and(op, 1))
+                    mstore(add(m, 0x24), to)
+                    invoke(pool, 0, m, 0x44)
+                }
+                // ERC4626: deposit into the vault; zeroForOne: redeem shares, which are the listed token itself, so that
+                // what isn't on the list can't be burnt either.
+                case 24 {
+                    let token := erc20(byte(0, calldataload(add(pos, 35))))
+                    let burns := and(op, 1)
+                    if burns { pool := token }
+                    if iszero(burns) { approve_(token, m, pool, amount) }
+                    mstore(m, 0x6e553f6500000000000000000000000000000000000000000000000000000000)
+                    if burns { mstore(m, 0xba08765200000000000000000000000000000000000000000000000000000000) }
+                    mstore(add(m, 0x04), amount)
+                    mstore(add(m, 0x24), to)
+                    mstore(add(m, 0x44), address())
+                    invoke(pool, 0, m, add(0x44, shl(5, burns)))
+                    if iszero(burns) { revoke(token, m, pool) }
+                }
+                // SHARES: wrap(uint256) of wstETH and its like; zeroForOne: unwrap(uint256).
+                case 25 {
+                    let token := erc20(byte(0, calldataload(add(pos, 35))))
+                    let burns := and(op, 1)
+                    if burns { pool := token }
+                    if iszero(burns) { approve_(token, m, pool, amount) }
+                    mstore(m, 0xea598cb000000000000000000000000000000000000000000000000000000000)
+                    if burns { mstore(m, 0xde0e9a3e00000000000000000000000000000000000000000000000000000000) }
+                    mstore(add(m, 0x04), amount)
+                    invoke(pool, 0, m, 0x24)
+                    if iszero(burns) { revoke(token, m, pool) }
+                }
+                // VAULT_SWAP: exact input in the books of Balancer V3's vault.
+                case 26 {
+                    mstore(m, 0x2bfb780c00000000000000000000000000000000000000000000000000000000)
+                    mstore(add(m, 0x04), 0x20)
+                    mstore(add(m, 0x24), 0)
+                    mstore(add(m, 0x44), pool)
+                    mstore(add(m, 0x64), shr(96, calldataload(add(pos, 35))))
+                    mstore(add(m, 0x84), shr(96, calldataload(add(pos, 55))))
+                    mstore(add(m, 0xa4), amount)
+                    mstore(add(m, 0xc4), 0)
+                    mstore(add(m, 0xe4), 0xe0)
+                    mstore(add(m, 0x104), 0)
+                    let vault := tload(add(MANAGER, 1))
+                    invoke(vault, 0, m, 0x124)
+                    // What was calculated from the input: the output.
+                    returndatacopy(0, 0, 0x20)
+                    r := mload(0)
+                }
                 default { fail(0x763c9dd0) } // BadProgram
                 pos := next
             }
-        }
-    }
-
-    function _balance(address token) private view returns (uint256 amount) {
-        bool ok;
-        assembly ("memory-safe") {
-            mstore(0, 0x70a0823100000000000000000000000000000000000000000000000000000000)
-            mstore(4, address())
-            ok := staticcall(gas(), token, 0, 0x24, 0, 0x20)
-            ok := and(ok, gt(returndatasize(), 31))
-            amount := mload(0)
-        }
-        if (!ok) revert BalanceUnreadable();
-    }
-
-    /// @dev True if the token says so, or says nothing and exists.
-    function _transfer(address token, address to, uint256 amount) private returns (bool ok) {
-        assembly ("memory-safe") {
-            let m := mload(0x40)
-            mstore(m, 0xa9059cbb00000000000000000000000000000000000000000000000000000000)
-            mstore(add(m, 0x04), to)
-            mstore(add(m, 0x24), amount)
-            ok := call(gas(), token, 0, m, 0x44, 0, 0x20)
-            switch returndatasize()
-            case 0 { ok := and(ok, gt(extcodesize(token), 0)) }
-            default { ok := and(ok, and(gt(returndatasize(), 31), eq(mload(0), 1))) }
         }
     }
 }

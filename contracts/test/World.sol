@@ -117,9 +117,18 @@ abstract contract World is Test {
         assertGe(weth.balanceOf(address(executor)), heldWeth);
         assertGe(token.balanceOf(address(executor)), heldToken);
         assertGe(address(executor).balance, heldNative);
-        address[6] memory spenders =
-            [operator, address(actor), address(pairs[0]), address(pairs[1]), address(pool), manager];
-        for (uint256 k = 0; k < 6; ++k) {
+        address[9] memory spenders = [
+            operator,
+            address(actor),
+            address(pairs[0]),
+            address(pairs[1]),
+            address(pool),
+            manager,
+            address(weth),
+            address(token),
+            address(executor)
+        ];
+        for (uint256 k = 0; k < 9; ++k) {
             assertEq(weth.allowance(address(executor), spenders[k]), 0);
             assertEq(token.allowance(address(executor), spenders[k]), 0);
         }
@@ -240,7 +249,7 @@ abstract contract World is Test {
     }
 
     function randomOp(uint256 seed) internal view returns (bytes memory) {
-        uint8 kind = uint8(seed % 21);
+        uint8 kind = uint8(seed % 27);
         uint8 mode = uint8((seed >> 16) % 4);
         address target = somebody(seed >> 24);
         address to = mode == 3 ? somebody(seed >> 32) : address(0);
@@ -256,7 +265,20 @@ abstract contract World is Test {
         if (kind == 14 || kind == 17) return abi.encodePacked(head, target, index, tail);
         if (kind == 16) return abi.encodePacked(head, target, index, uint112(0), tail);
         if (kind == 18) return abi.encodePacked(head, index, uint8((seed >> 64) % 4), tail);
+        if (kind > 20) return abi.encodePacked(head, venueTail(kind, seed, target, index), tail);
         return abi.encodePacked(head, target, tail);
+    }
+
+    /// @dev What follows op and amount where a venue pulls its input, or has it already.
+    function venueTail(uint8 kind, uint256 seed, address target, uint8 index) internal view returns (bytes memory) {
+        address other = somebody(seed >> 80);
+        if (kind == 21) {
+            return abi.encodePacked(target, index, uint8((seed >> 88) % 9), uint8(seed >> 96));
+        }
+        if (kind == 22) return abi.encodePacked(target, bytes32(seed), index, other);
+        if (kind == 26) return abi.encodePacked(target, address(token), other);
+        if (kind == 23) return abi.encodePacked(target);
+        return abi.encodePacked(target, index);
     }
 
     function somebody(uint256 seed) internal view returns (address) {

@@ -160,8 +160,10 @@ class FeeBid:
 class Plan:
     """Exactly what would be executed, and what it is expected to bring.
 
-    ``gross_profit_wei`` and ``min_profit_wei`` are in ``profit_token``; the ``*_native_wei`` figures are in the
-    chain's native coin. The executor reverts after block ``max_block_number`` or below ``min_profit_wei``.
+    ``gross_profit_wei`` (what the hops bring), ``min_profit_wei`` (what has to be left), ``bribe_wei`` and
+    ``loan_fee_wei`` (what leaves on the way) are in ``profit_token``; the ``*_native_wei`` figures are in the
+    chain's native coin, ``value_native_wei`` being the worth of the gross profit. The executor reverts after block
+    ``max_block_number`` or below ``min_profit_wei``.
     """
 
     plan_id: str
@@ -180,6 +182,20 @@ class Plan:
     max_block_number: int
     lane: str
     calldata: bytes = field(repr=False)
+    bribe_wei: int = 0
+    loan_fee_wei: int = 0
+
+    @property
+    def predicted_profit_wei(self) -> int:
+        """What the treasury gets where no state moves, in ``profit_token``."""
+        return self.gross_profit_wei - self.loan_fee_wei - self.bribe_wei
+
+    @property
+    def predicted_value_native_wei(self) -> int:
+        """The worth of that, rounded down."""
+        if self.gross_profit_wei <= 0:
+            return 0
+        return self.predicted_profit_wei * self.value_native_wei // self.gross_profit_wei
 
     @property
     def pools(self) -> tuple[PoolId, ...]:

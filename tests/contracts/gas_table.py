@@ -11,7 +11,8 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "execution")]
@@ -21,12 +22,14 @@ from bigworld import BigWorld  # noqa: E402
 from familyworld import FAMILIES, FamilyWorld  # noqa: E402
 from packages import fetch_all, own_code  # noqa: E402
 from shadowing import Follower  # noqa: E402  # pyright: ignore[reportMissingImports]
+from venueworld import VenueWorld  # noqa: E402
 from world import ROOT, STORAGE, NodeBackend, World  # noqa: E402
 
 from ouro.execution.access_list import AccessList  # noqa: E402
 from ouro.execution.encode import encode_plan  # noqa: E402
 from ouro.execution.encode_dag import encode_dag  # noqa: E402
 from ouro.execution.preflight import Preflight  # noqa: E402
+from ouro.execution.program import Dialect, Program, encode_program  # noqa: E402
 from ouro.execution.shadow import ShadowEvm  # noqa: E402
 from ouro.types import BlockContext, Hop  # noqa: E402
 
@@ -142,6 +145,42 @@ def families() -> dict[str, tuple[int, int, int]]:
     return measured
 
 
+VENUES = {
+    "V3-exchange": ("exchange", Dialect.INT128),
+    "V3-exchange received": ("exchange", Dialect.INT128_RECEIVED),
+    "V3-Balancer V2": ("weighted", Dialect.INT128),
+    "V3-bins": ("bins", Dialect.INT128),
+}
+
+
+def venues() -> dict[str, tuple[int, int, int]]:
+    """A V3 pool on credit, then a venue that pulls its input or has it before; Balancer V3's books."""
+    backend = NodeBackend()
+    try:
+        world = VenueWorld(backend).build()
+        programs: dict[str, Callable[[], Program]] = {
+            name: partial(world.on_credit, ("W", "T1", "W"), kinds, AMOUNT) for name, kinds in VENUES.items()
+        }
+        port, shares = ("saddle", Dialect.INT128), ("shares", Dialect.INT128)
+        pair, wrapped = ("v2", Dialect.INT128), ("wrapped", Dialect.INT128)
+        programs["V3-StableSwap-V2"] = partial(world.on_credit, ("W", "T1", "T2", "W"), port, AMOUNT, pair)
+        programs["V3-ERC-4626-V2"] = partial(world.on_credit, ("W", "T1", "S", "W"), shares, AMOUNT, pair)
+        programs["V3-wrapped-V2"] = partial(world.on_credit, ("W", "T1", "X", "W"), wrapped, AMOUNT, pair)
+        programs["books-books"] = partial(world.in_books, AMOUNT)
+        measured = {}
+        for name, make in programs.items():
+            figures = []
+            for listed in (False, False, True):
+                data = encode_program(make())
+                next_block(world)
+                access_list = backend.access_list(world.executor, data, world.operator) if listed else ()
+                figures.append(backend.send(world.executor, data, world.operator, access_list=access_list))
+            measured[name] = (min(figures[1:]), figures[1], len(data))
+        return measured
+    finally:
+        backend.close()
+
+
 def measure() -> dict[str, tuple[int, int, int]]:
     """All figures, each world on a node of its own."""
     measured = {}
@@ -155,7 +194,7 @@ def measure() -> dict[str, tuple[int, int, int]]:
         measured |= plans(BigWorld(backend).build(5))
     finally:
         backend.close()
-    return measured | families() | asyncio.run(storage())
+    return measured | families() | venues() | asyncio.run(storage())
 
 
 def main() -> int:

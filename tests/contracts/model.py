@@ -42,8 +42,28 @@ OPS = (
     "v4_swap",
     "sync",
     "settled",
+    "exchange",
+    "vault",
+    "deposit",
+    "wrap_shares",
+    "bins",
+    "unlock_vault",
+    "vault_swap",
+    "take_vault",
+    "settle_vault",
 )
-SHAPES = {"v2_flash": 4, "v3_swap": 3, "loan_v3": 3, "aave": 5, "morpho": 2, "balancer": 10, "unlock": 1}
+SHAPES = {
+    "v2_flash": 4,
+    "v3_swap": 3,
+    "loan_v3": 3,
+    "aave": 5,
+    "morpho": 2,
+    "balancer": 10,
+    "unlock": 1,
+    "unlock_vault": 1,
+}
+PULLING = ("exchange", "vault", "deposit", "wrap_shares")
+"""Approve one X to the actor, call it, and take back what it left of the approval."""
 EMPTY_MATCHES = {("shape", 1), ("shape", 10), ("reenter", 3), ("reenter", 10)}
 LISTS = ((), ("X",), ("X", "N"))
 START = {("P", "E"): 2, ("X", "E"): 2, ("N", "E"): 2, ("P", "K"): 3, ("X", "K"): 1, ("P", "T"): 1}
@@ -74,6 +94,7 @@ class Machine:
     expected: tuple[str, tuple[str, ...], int] | None = None
     tokens: tuple[str, ...] = ()
     manager: str = "0"
+    vault: str = "0"
     calls: int = 0
 
     def execute(self, sender: str, ops: tuple[str, ...], listed: tuple[str, ...]) -> None:
@@ -124,6 +145,8 @@ class Machine:
             self.need("X")
         if op == "unlock":
             self.manager = "K"
+        if op == "unlock_vault":
+            self.vault = "K"
         self.expected = ("K", rest, SHAPES[op])
         self.called(SHAPES[op], rest)
         if self.expected is not None:
@@ -132,6 +155,8 @@ class Machine:
             self.allowance = 0
         if op == "unlock":
             self.manager = "0"
+        if op == "unlock_vault":
+            self.vault = "0"
 
     def step(self, op: str, register: int) -> int:
         if op == "transfer":
@@ -157,6 +182,23 @@ class Machine:
             if self.manager != "K" or self.called(0, ()) == "ignore":
                 raise Revert("no answer")
             register = 1
+        elif op in PULLING:
+            self.need("X")
+            self.allowance = 1
+            self.called(0, ())
+            self.revoke()
+        elif op == "bins":
+            self.called(0, ())
+        elif op == "vault_swap":
+            if self.vault != "K" or self.called(0, ()) == "ignore":
+                raise Revert("no answer")
+            register = 1
+        elif op == "take_vault":
+            self.tell_vault()
+        elif op == "settle_vault":
+            self.need("X")
+            self.move("X", "E", self.vault, 1)
+            self.tell_vault()
         elif op == "wrap":
             self.need("N")
             self.move("N", "E", "W", 1)
@@ -174,6 +216,13 @@ class Machine:
     def need(self, token: str) -> None:
         if token not in self.tokens:
             raise Revert("BadProgram")
+
+    def revoke(self) -> None:
+        self.allowance = 0
+
+    def tell_vault(self) -> None:
+        if self.vault == "K":
+            self.called(0, ())
 
     def tell_manager(self) -> None:
         if self.manager == "K":
@@ -271,7 +320,7 @@ def suspicious(machine: Machine) -> list[str]:
         found.append("the treasury lost")
     if machine.allowance:
         found.append("an approval is left")
-    if machine.expected is not None or machine.tokens or machine.manager != "0":
+    if machine.expected is not None or machine.tokens or (machine.manager, machine.vault) != ("0", "0"):
         found.append("a lock is left")
     return found
 

@@ -83,8 +83,8 @@ class Bytecode:
         return bytes(out)
 
     def _op(self, name: str) -> bytes:
-        def op(kind: Kind, amount: int, rest: bytes = b"", to: Address | None = None) -> bytes:
-            head = bytes([kind << 3 | (6 if to else 0)]) + amount.to_bytes(14, "big")
+        def op(kind: Kind, amount: int, rest: bytes = b"", to: Address | None = None, way: int = 0) -> bytes:
+            head = bytes([kind << 3 | (6 if to else 0) | way]) + amount.to_bytes(14, "big")
             return head + rest + (bytes.fromhex(to[2:]) if to else b"")
 
         actor = bytes.fromhex(self.actor[2:])
@@ -110,4 +110,13 @@ class Bytecode:
             "sync": lambda: op(Kind.SYNC, 0, bytes.fromhex(self.x[2:])),
             "settled": lambda: op(Kind.SETTLED, 0),
             "received": lambda: op(Kind.RECEIVED, 0, x),
+            "exchange": lambda: op(Kind.EXCHANGE, 1, actor + x + b"\0\1"),
+            "vault": lambda: op(Kind.VAULT, 1, actor + bytes(31) + b"\1" + x + actor),
+            "deposit": lambda: op(Kind.ERC4626, 1, actor + x),
+            "wrap_shares": lambda: op(Kind.SHARES, 1, actor + x),
+            "bins": lambda: op(Kind.BINS, 0, actor),
+            "unlock_vault": lambda: op(Kind.UNLOCK, 0, actor, way=1),
+            "vault_swap": lambda: op(Kind.VAULT_SWAP, 1, actor * 3),
+            "take_vault": lambda: op(Kind.TAKE, 1, bytes.fromhex(self.x[2:]), way=1),
+            "settle_vault": lambda: op(Kind.SETTLE, 1, x, way=1),
         }[name]()

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from packages import compiler
 from world import ROOT
 
-SOURCE = ROOT / "contracts" / "src" / "OuroExecutor.sol"
+SOURCES = ("OuroExecutor.sol", "ExecutorRoles.sol")
 KILLERS = (
     "tests/contracts/test_executor_roles.py",
     "tests/contracts/test_executor_security.py",
@@ -26,6 +26,7 @@ KILLERS = (
     "tests/contracts/test_executor_families.py",
     "tests/contracts/test_executor_hooks.py",
     "tests/contracts/test_executor_tokens.py",
+    "tests/contracts/test_executor_venues.py",
 )
 
 # One test compares the code itself and would kill anything: it doesn't count, and isn't run.
@@ -84,7 +85,6 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "wrap needs the native coin": ("if listed(byte(1, both)) { fail(0x763c9dd0) } // BadProgram", ""),
     "approval ends (Aave)": ("lend(pool, m, add(m, 0xa4), next, sub(end, next), 5)\n                    approve_(token, m, pool, 0)", "lend(pool, m, add(m, 0xa4), next, sub(end, next), 5)"),
     "approval ends (Morpho)": ("lend(pool, m, add(m, 0x64), next, sub(end, next), 2)\n                    approve_(token, m, pool, 0)", "lend(pool, m, add(m, 0x64), next, sub(end, next), 2)"),
-    "manager forgotten": ("tstore(MANAGER, 0)", ""),
     "transfer accepted": ("and(gt(returndatasize(), 31), eq(mload(0), 1))) }\n            }\n            function send", "1) }\n            }\n            function send"),
     "something received": ("if or(iszero(r), shr(112, r)) { fail(0x86ceaa08) } // Late", ""),
     "guard V2": ("if sub(amount, mload(shl(5, and(op, 1)))) { fail(0x86ceaa08) } // Late", ""),
@@ -116,22 +116,35 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "number of operators": ("if (_operators.length == MAX_OPERATORS) revert TooMany();", ""),
     "operator removed": ("allowed ? OPERATOR | _settings : 0", "OPERATOR | _settings"),
     "place of the removed": ("if (_operators[k] == operator) _operators[k] = _operators[last];", ""),
+    "approval ends (exchange)": ("if mul(approves, token) { revoke(token, m, pool) }", ""),
+    "approval ends (vault)": ("invoke(pool, 0, m, 0x1c4)\n                    revoke(token, m, pool)", "invoke(pool, 0, m, 0x1c4)"),
+    "approval ends (ERC-4626)": ("invoke(pool, 0, m, add(0x44, shl(5, burns)))\n                    if iszero(burns) { revoke(token, m, pool) }", "invoke(pool, 0, m, add(0x44, shl(5, burns)))"),
+    "approval ends (shares)": ("invoke(pool, 0, m, 0x24)\n                    if iszero(burns) { revoke(token, m, pool) }", "invoke(pool, 0, m, 0x24)"),
+    "approval that is left": ("if iszero(and(known, iszero(mload(0)))) { approve_(token, m, spender, 0) }", "if iszero(known) { approve_(token, m, spender, 0) }"),
+    "who does not tell an approval": ("if iszero(and(known, iszero(mload(0)))) { approve_(token, m, spender, 0) }", "if mload(0) { approve_(token, m, spender, 0) }"),
+    "names of exchanges": ("if iszero(name) { fail(0x763c9dd0) } // BadProgram", ""),
+    "native coin for an exchange": ("case 0 { value := amount }", "case 0 { }"),
+    "prepaid exchanges get no approval": ("let approves := lt(dialect, 6)", "let approves := 1"),
+    "shares burn themselves (ERC-4626)": ("if burns { pool := token }\n                    if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0x6e553f65", "if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0x6e553f65"),
+    "shares burn themselves (wrapped)": ("if burns { pool := token }\n                    if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0xea598cb0", "if iszero(burns) { approve_(token, m, pool, amount) }\n                    mstore(m, 0xea598cb0"),
+    "vault forgotten": ("tstore(place, 0)", ""),
+    "vault and manager apart": ("let place := add(MANAGER, and(op, 1))", "let place := MANAGER"),
     "cap is a share": ("if (ppm > MILLION) revert BribeRefused();", ""),
 }  # fmt: skip
 
 
-def mutant_source(name: str) -> str:
-    """The source with one change. Raises ValueError where its text is not there exactly once."""
+def mutant_sources(name: str) -> dict[str, str]:
+    """The sources with one change. Raises ValueError where its text is not there exactly once."""
     text, changed = MUTANTS[name]
-    source = SOURCE.read_text()
-    if source.count(text) != 1:
-        raise ValueError(f"mutant {name!r}: its text is {source.count(text)} times in the source; adapt the list")
-    return source.replace(text, changed)
+    sources = {file: (ROOT / "contracts" / "src" / file).read_text() for file in SOURCES}
+    if (count := sum(source.count(text) for source in sources.values())) != 1:
+        raise ValueError(f"mutant {name!r}: its text is {count} times in the source; adapt the list")
+    return {file: source.replace(text, changed) for file, source in sources.items()}
 
 
 def creation_code(name: str) -> str:
     """Compiled mutant, hex."""
-    _, output = compiler().compile_sources({"OuroExecutor.sol": mutant_source(name)})
+    _, output = compiler().compile_sources(mutant_sources(name))
     return output["contracts"]["OuroExecutor.sol"]["OuroExecutor"]["evm"]["bytecode"]["object"]
 
 
@@ -168,7 +181,7 @@ def main() -> int:
     options = parser.parse_args()
     names = [options.only] if options.only else list(MUTANTS)[options.first :]
     for name in names:
-        mutant_source(name)
+        mutant_sources(name)
     survivors = []
     for name in names:
         killer = killed_by(name)

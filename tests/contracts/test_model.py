@@ -11,8 +11,8 @@ from world import BUILDS
 def test_nothing_suspicious_in_all_programs_of_two_operations() -> None:
     states, passed, bad = search(2, pairs=False)
     print(f"model: {states} states, {passed} went through")
-    assert states == 12_600
-    assert passed > 1000
+    assert states == 26_100
+    assert passed > 5000
     assert bad == []
 
 
@@ -46,9 +46,12 @@ class Generous(Machine):
         if op == "morpho":
             self.allowance = 1
 
+    def revoke(self) -> None:
+        """Not even where a venue left something."""
+
 
 def test_detector_sees_what_a_wrong_contract_would_allow() -> None:
-    for wrong, ops in ((Forgetful, ("send",)), (Generous, ("morpho",))):
+    for wrong, ops in ((Forgetful, ("send",)), (Generous, ("morpho",)), (Generous, ("exchange",))):
         case = Case(ops, ("X",), "honest", "honest")
         assert outcome(case)[1] == []
         assert outcome(case, wrong)[1]

@@ -62,6 +62,6 @@ def client(node: AnvilNode) -> Iterator[Client]:
 
 @pytest.fixture
 async def reader(node: AnvilNode) -> AsyncIterator[Transport]:
-    transport = await connect(node.ws_url)
+    transport = await connect(node.ws_url, timeout_ms=120_000)  # instrumented contracts, a loaded machine
     yield transport
     await transport.close()

@@ -85,7 +85,7 @@ async def test_followed_by_logs_and_equal_to_calls(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(21_600)
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_five_thousand_actions(
     family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path

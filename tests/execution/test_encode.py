@@ -21,7 +21,7 @@ from ouro.execution.encode import (
     encode_program,
     operations,
 )
-from ouro.execution.program import MAX_BLOCK_NUMBER, MAX_DEADLINE, NATIVE
+from ouro.execution.program import MAX_BLOCK_NUMBER, MAX_DEADLINE, NATIVE, Dialect
 from ouro.hashing import selector
 from ouro.types import Hop
 
@@ -50,8 +50,14 @@ def cycle(families: tuple[str, ...], amounts: tuple[int, ...]) -> tuple[Hop, ...
 addresses = st.binary(min_size=20, max_size=20).filter(any).map(lambda raw: "0x" + raw.hex())
 amounts = st.integers(1, MAX_AMOUNT_WEI)
 NO_POOL = (Kind.TRANSFER, Kind.SEND, Kind.RECEIVED, Kind.V4_SWAP, Kind.TAKE, Kind.SETTLE, Kind.SYNC, Kind.SETTLED)
-RECIPIENT = (Kind.TRANSFER, Kind.V2_SWAP, Kind.V3_SWAP, Kind.SEND, Kind.V2_IN, Kind.TAKE)
-DIRECTION = (Kind.V2_SWAP, Kind.V2_FLASH, Kind.V3_SWAP, Kind.V2_IN, Kind.V4_SWAP, Kind.GUARD_V2, Kind.LOAN_V3)
+RECIPIENT = (
+    Kind.TRANSFER, Kind.V2_SWAP, Kind.V3_SWAP, Kind.SEND, Kind.V2_IN, Kind.TAKE,
+    Kind.VAULT, Kind.BINS, Kind.ERC4626,
+)  # fmt: skip
+DIRECTION = (
+    Kind.V2_SWAP, Kind.V2_FLASH, Kind.V3_SWAP, Kind.V2_IN, Kind.V4_SWAP, Kind.GUARD_V2, Kind.LOAN_V3, Kind.GUARD_V3,
+    Kind.UNLOCK, Kind.TAKE, Kind.BINS,
+)  # fmt: skip
 
 
 @st.composite
@@ -63,10 +69,40 @@ def keys(draw: st.DrawFn) -> PoolKey:
 
 
 @st.composite
+def exchanges(draw: st.DrawFn, listed: tuple[str, ...]) -> Op:
+    dialect = draw(st.sampled_from(Dialect))
+    i, j = draw(st.lists(st.integers(0, 15), min_size=2, max_size=2, unique=True))
+    token = None if dialect.is_prepaid else draw(st.sampled_from(listed))
+    to = draw(st.none() | addresses) if dialect.names_receiver else None
+    return Op(Kind.EXCHANGE, draw(addresses), False, draw(amounts), to, token, dialect=dialect, coins=(i, j))
+
+
+@st.composite
+def vault_swaps(draw: st.DrawFn, kind: Kind, erc20: st.SearchStrategy[str]) -> Op:
+    pool, out = draw(addresses), draw(addresses)
+    if kind is Kind.VAULT_SWAP:
+        return Op(kind, pool, False, draw(amounts), None, draw(addresses), token_out=out)
+    pool_id = "0x" + draw(st.binary(min_size=32, max_size=32).filter(any)).hex()
+    return Op(
+        kind, pool, False, draw(amounts), draw(st.none() | addresses), draw(erc20), pool_id=pool_id, token_out=out
+    )
+
+
+@st.composite
 def ops(draw: st.DrawFn, listed: tuple[str, ...]) -> Op:
     """Any single operation that the encoder takes; amounts fixed, so that no register is asked for."""
     kind = draw(st.sampled_from(Kind))
     erc20 = st.sampled_from([token for token in listed if token != NATIVE])
+    if kind is Kind.EXCHANGE:
+        return draw(exchanges(listed))
+    if kind in (Kind.VAULT, Kind.VAULT_SWAP):
+        return draw(vault_swaps(kind, erc20))
+    if kind in (Kind.ERC4626, Kind.SHARES):
+        token, burns = draw(erc20), draw(st.booleans())
+        to = draw(st.none() | addresses) if kind is Kind.ERC4626 else None
+        return Op(kind, token if burns else draw(addresses), burns, draw(amounts), to, token)
+    if kind is Kind.SETTLE and draw(st.booleans()):
+        return Op(kind, None, True, draw(amounts), None, draw(erc20))
     token = None
     if kind in (Kind.TAKE, Kind.SYNC):
         token = draw(addresses | st.just(NATIVE))
@@ -79,7 +115,7 @@ def ops(draw: st.DrawFn, listed: tuple[str, ...]) -> Op:
         kind,
         None if kind in (*NO_POOL, Kind.WRAP, Kind.UNWRAP) else draw(addresses),
         kind in DIRECTION and draw(st.booleans()),
-        0 if kind in (Kind.UNLOCK, Kind.SYNC, Kind.SETTLED) else draw(amounts),
+        0 if kind in (Kind.UNLOCK, Kind.SYNC, Kind.SETTLED, Kind.BINS) else draw(amounts),
         draw(st.none() | addresses) if kind in RECIPIENT else None,
         token,
         draw(fee.get(kind, st.just(0))),

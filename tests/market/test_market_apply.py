@@ -43,7 +43,9 @@ def test_a_block_touches_only_its_pools() -> None:
     result = market.apply(chain.block([sync_log(pool, 5, 7), sync_log(address(99), 1, 1), sync_log(pool, 6, 8)]))
     assert result.touched.tolist() == [2]
     assert result.touched.dtype == np.int32
-    assert [delta.state.reserve0 for delta in result.deltas] == [10**21, 5]
+    # two logs of a pool are one step: nothing can be traded on what lies between them
+    assert [(step.state.reserve0, step.delta.reserve0) for step in result.deltas] == [(10**21, 6)]
+    assert result.movers == {pool: 0}
     assert result.unknown_logs == 1
     assert (market.states[pool].reserve0, market.states[pool].reserve1) == (6, 8)
     row = market.arrays.segments_of(next(iter(market.arrays.edges_of(2))))[0]

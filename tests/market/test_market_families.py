@@ -44,7 +44,7 @@ def test_every_family_can_be_configured_read_and_is_judged() -> None:
     assert {dex_of(name).family for name in names} == names
     assert {name for name in names if not proof_of(name).whole} == UNPROVEN
     assert {name for name in names if not creation_topics(name)} == {"saddle"}
-    assert FAMILIES["saddle"].listing(dex_of("saddle"), 0) is not None
+    assert FAMILIES["saddle"].listing(dex_of("saddle"), ()) is not None
 
 
 @settings(max_examples=300, deadline=None)
@@ -63,6 +63,9 @@ def test_a_factory_can_announce_anything(
     log = Log(MANAGER, (kind, *("0x" + word(t) for t in topics)), text, 7, "0x", "0x", 0, 0)
     with suppress(DecodeError):
         found = parse_creation(log, dex_of(family))
+        if not FAMILIES[family].told_by_events:
+            assert found is None  # its factory's list has the pool
+            return
         assert isinstance(found, NewPool)
         assert len(set(found.tokens)) == 2
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.protocols.pools import CONTEXT, POOL, TOKENS, pools
 
-from ouro.protocols.algebra_adaptive import AlgebraAdaptive
+from ouro.protocols.algebra_adaptive import BASE_GAS, YOUNG_GAS, AlgebraAdaptive
 from ouro.protocols.algebra_oracle import (
     U32,
     WINDOW_S,
@@ -25,6 +25,7 @@ from ouro.protocols.algebra_state import AlgebraAdaptiveState, timepoint_of, tim
 from ouro.protocols.base import QuoteError, Source
 from ouro.protocols.quotes import QuoteBook
 from ouro.protocols.v3_state import UniswapV3State
+from ouro.protocols.v3_ticks import TickTable
 from ouro.types import BlockContext
 
 FAMILY = AlgebraAdaptive()
@@ -203,3 +204,12 @@ def test_hostile_json(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FAMILY.from_json({**good, field: value})
     assert msgspec.structs.replace(adaptive(pool)) == FAMILY.from_json(good)
+
+
+def test_a_pool_with_a_day_of_entries_is_dearer_to_swap_in() -> None:
+    ticks = TickTable({-6_000: (10**20, 10**20), 6_000: (10**20, -(10**20))})
+    plain = UniswapV3State(POOL, TOKENS, 0, 60, 1 << 96, 0, 10**20, ticks)
+    young, old = adaptive(plain), adaptive(plain, moves=(0,) * 30)
+    gas = [FAMILY.quote_in(state, 0, 1, 10**9, CONTEXT).gas for state in (young, old)]
+    assert gas == [YOUNG_GAS, BASE_GAS]
+    assert FAMILY.least_gas == YOUNG_GAS

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ouro.config.model import OuroConfig
+from ouro.execution.program import Bribe, Kind, Op, Program, encode_program
 from ouro.signer.caps import Caps, RateLimit
 from ouro.signer.memory import NONCE_WINDOW, LogEntry, LogError, NonceMemory, RequestLog
 from ouro.signer.messages import SignRequest
@@ -175,3 +176,26 @@ def test_log_has_one_owner(tmp_path: Path) -> None:
         RequestLog(tmp_path / "log")
     log.close()
     RequestLog(tmp_path / "log").close()
+
+
+@pytest.mark.parametrize("share", [0, 1, 250_000, 250_001, 1_000_000])
+def test_a_bribe_above_the_signers_own_cap_is_refused(share: int) -> None:
+    """Whatever the engine asks for, and wherever the header's other guards put it."""
+    config = make_config()
+    limited = config.model_copy(update={"signer": config.signer.model_copy(update={"max_bribe_ppm": 250_000})})
+    payment = Op(Kind.TRANSFER, amount_wei=1, to=OTHER)
+    for deadline, parent in ((None, None), (1, None), (None, b"parents!"), (1, b"parents!")):
+        program = Program(5, 1, OTHER, (payment,), deadline=deadline, parent_hash=parent, bribe=Bribe(share))
+        request = trade(data=encode_program(program))
+        refusal = Caps(limited).check(request)
+        assert (refusal is None) == (share <= 250_000)
+        assert refusal is None or refusal.reason == "bribe"
+        unasked = Caps(config).check(request)  # by default nothing is given away
+        assert (unasked is None) == (share == 0)
+
+
+def test_a_configuration_that_the_signer_would_refuse_is_refused_first() -> None:
+    values = make_config().model_dump()
+    values["chains"]["x"]["bribe"] = {"share_ppm": 1}
+    with pytest.raises(ValueError, match=r"signer\.max_bribe_ppm 0"):
+        OuroConfig.model_validate(values)

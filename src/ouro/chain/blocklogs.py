@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ouro.chain.blockparse import parse_block_logs
 from ouro.chain.errors import RpcError
 from ouro.chain.headers import Header
 from ouro.chain.logs import BloomGuard, LogCheck, check_logs
@@ -69,7 +70,8 @@ class LogReader:
                 await asyncio.sleep(_PAUSE_S * (attempt + 1))
                 fault = str(answer)
                 continue
-            check = check_logs(answer, header, self._watched)
+            logs = parse_block_logs(answer, header, self._watched)
+            check = check_logs(answer, header, self._watched) if logs is None else LogCheck(logs)
             fault = self._fault(check, header, first=attempt == 0)
             if fault is None:
                 self._counters.update(check.notes)

@@ -18,6 +18,7 @@ _KNOWN = (
     ("ouro.testnet.artifacts", "ArtifactError"),
     ("ouro.engine.errors", "EngineError"),
     ("ouro.execution.builds", "DeployError"),
+    ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ouro import __version__
-from ouro.cli import bench, books, config_check, contract, demo, doctor, run, scan, signer
+from ouro.cli import bench, books, config_check, contract, demo, doctor, record, run, scan, signer
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ doctor.register(app)
 contract.register(app)
 scan.register(app)
 bench.register(app)
+record.register(app)
 
 
 def main() -> None:

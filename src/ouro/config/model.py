@@ -46,8 +46,16 @@ def _known_family(name: str) -> str:
 FamilyName = Annotated[str, AfterValidator(_known_family)]
 
 
+PoolKey = tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]]
+
+
 class DexConfig(_Section):
     """One factory whose pools are watched; for ``uniswap_v4`` the factory is the pool manager.
+
+    ``discovery``: by its creation events, by asking its getters, or by both: where the node does not have the logs
+    of the factory's first blocks, getters find what was created before. A factory without a list is asked for the
+    pools of the chain's start, stable and other ``tokens``; ``fees_ppm`` (V3 types) and ``pool_keys`` (fee and tick
+    spacing, V4) name what it has beside the usual.
 
     ``unproven`` watches a family whose proof is not whole (see ``protocols.proof``); live it needs
     ``sign_off`` as well.
@@ -58,6 +66,11 @@ class DexConfig(_Section):
     factory: ConfigAddress
     fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] | None = None
     start_block: NonNegativeInt = 0
+    discovery: Literal["events", "getters", "both"] = "events"
+    fees_ppm: tuple[Annotated[int, Field(ge=0, lt=1_000_000)], ...] = ()
+    pool_keys: tuple[
+        tuple[Annotated[int, Field(ge=0, le=0x800000)], Annotated[int, Field(gt=0, lt=32_768)]], ...
+    ] = ()
     unproven: Literal["off", "watch"] = "off"
     sign_off: SignOff | None = None
 
@@ -93,6 +106,55 @@ class BidConfig(_Section):
     share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 100_000
     min_priority_fee_wei: NonNegativeInt = 1_000_000_000
     max_priority_fee_wei: PositiveInt = 500_000_000_000
+
+
+class BribeConfig(_Section):
+    """The share of a realised profit that the executor itself pays to whoever includes the transaction.
+
+    It goes to the block's fee recipient, or to ``recipient`` where blocks name nobody who builds them; that address
+    has to be on the owner's list in the executor, and the share below the owner's cap there. The signer has a cap
+    of its own (``signer.max_bribe_ppm``). ``paid_in`` "tokens" leaves it wrapped.
+    """
+
+    share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    recipient: ConfigAddress | None = None
+    paid_in: Literal["native", "tokens"] = "native"
+
+
+class LoanConfig(_Section):
+    """A lender that may pay a trade's first input where no pool of it gives credit.
+
+    ``lender`` is the vault, pool or manager (left out for "inventory", which is what the owner keeps in the
+    executor). ``max_wei`` is the most that is asked of it, ``fee_ppm`` what it takes (a V3 pool: its fee).
+    ``token_index`` is the token's place in a V3 pool.
+    """
+
+    kind: Literal["inventory", "uniswap_v4", "balancer_v2", "morpho", "aave_v3", "uniswap_v3_flash"]
+    lender: ConfigAddress | None = None
+    token: ConfigAddress
+    max_wei: PositiveInt
+    fee_ppm: Annotated[int, Field(ge=0, lt=1_000_000)] = 0
+    token_index: Literal[0, 1] = 0
+
+    @model_validator(mode="after")
+    def _has_a_lender(self) -> Self:
+        if (self.lender is None) != (self.kind == "inventory"):
+            asked = "names no lender" if self.kind == "inventory" else "needs a lender"
+            raise ValueError(f"a loan of kind {self.kind} {asked}")
+        return self
+
+
+class GuardConfig(_Section):
+    """What else than the last block (or second, ``late_by``) makes a late transaction give up cheaply.
+
+    ``deadline``: the last second as well as the last block. ``parent_hash``: runs only on top of the block that it
+    was made for. ``probe``: the executor first looks whether the first pool still stands where it stood: some
+    3,000 gas when it does and saves most of a trade's gas when it doesn't.
+    """
+
+    deadline: Literal["on", "off"] = "off"
+    parent_hash: Literal["on", "off"] = "off"
+    probe: Literal["on", "off"] = "off"
 
 
 class RiskConfig(_Section):
@@ -134,17 +196,27 @@ class ChainConfig(_Section):
     operators: tuple[ConfigAddress, ...] = ()
     start_tokens: tuple[ConfigAddress, ...] = ()
     stable_tokens: tuple[ConfigAddress, ...] = ()
+    tokens: tuple[ConfigAddress, ...] = ()
+    """Further tokens whose pools are asked for, of factories that are asked by pair of tokens."""
     max_hops: Annotated[int, Field(ge=2, le=5)] = 4
     search_memory_mb: Annotated[int, Field(ge=1)] = 512
     inclusion_blocks: PositiveInt = 1
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
+    bribe: BribeConfig = BribeConfig()
+    guards: GuardConfig = GuardConfig()
+    loans: tuple[LoanConfig, ...] = ()
     risk: RiskConfig | None = None
     log_range_blocks: PositiveInt = 2_000
-    probe_tokens: Literal["off", "refuse", "admit"] = "off"
+    code_checks_per_block: NonNegativeInt = 32
+    """Contracts whose code is compared with what it was after a block, in turn; with 0 only at the start."""
+    accepted_code: dict[ConfigAddress, str] = {}
+    """Changed code that the operator has looked at: contract to the digest that the quarantine's reason names."""
+    probe_tokens: Literal["auto", "off", "refuse", "admit"] = "auto"
     """Whether tokens are tried before their pools are traded: pools of refused tokens are out, with "admit" also
-    those of tokens that no trial has admitted. Start tokens and stable tokens are trusted."""
+    those of tokens that no trial has admitted. "auto" admits, and only observes in mode observe. The wrapped native
+    coin and the start tokens are trusted."""
     refresh_timeout_ms: PositiveInt = 250
     """How long a decision waits for what no log tells (fees set by factories and hooks, pauses). Pools that were
     not read again by then sit that block out."""
@@ -157,6 +229,11 @@ class ChainConfig(_Section):
             raise ValueError("two dexes have the same factory")
         if not self.start_tokens:
             object.__setattr__(self, "start_tokens", (self.wrapped_native,))
+        if self.guards.parent_hash == "on" and (self.inclusion_blocks > 1 or self.late_by == "time"):
+            raise ValueError(
+                "guards.parent_hash names the block before, so it needs inclusion_blocks = 1 and a chain whose own "
+                'blocks the executor sees (late_by = "block")'
+            )
         return self
 
 
@@ -169,6 +246,7 @@ class SignerConfig(_Section):
     halt_file: Path = Path("halt")
     max_gas_limit: PositiveInt = 3_000_000
     max_fee_per_gas_wei: PositiveInt = 2_000_000_000_000
+    max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
 
@@ -203,6 +281,12 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name, chain in self.chains.items():
+            if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
+                raise ValueError(
+                    f"chains.{name}: bribe.share_ppm {chain.bribe.share_ppm} is above signer.max_bribe_ppm "
+                    f"{self.signer.max_bribe_ppm}; the signer would refuse every trade"
+                )
         if self.mode is Mode.OBSERVE:
             return self
         for name, chain in self.chains.items():

@@ -8,44 +8,34 @@ process does: there is one way to recover, and it is used all the time.
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import structlog
 
-from ouro.chain.accounts import NonceBook
-from ouro.chain.errors import ChainError, RpcError
-from ouro.chain.feed import BlockFeed
-from ouro.chain.pool import EndpointPool
-from ouro.chain.transactions import TransactionReader
-from ouro.config.model import ChainConfig, OuroConfig
-from ouro.engine.bookkeeping import ChainBooks, owned_accounts, record_openings
+from ouro.chain.errors import ChainError
+from ouro.config.model import ChainConfig
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
-from ouro.engine.recovery import close_paper, recover
+from ouro.engine.idle import Collector
+from ouro.engine.journal import DecisionJournal
+from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
-from ouro.engine.trading import Clock, LiveTrader, PaperTrader, Trader
-from ouro.engine.upkeep import Upkeep
-from ouro.execution.lanes import Handover, PublicLane
+from ouro.engine.trading import Clock, Trader
+from ouro.engine.world import Feed, Housekeeping, LiveWorld, Shared, World
+from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
-from ouro.execution.settlement import Ours
 from ouro.execution.shadow import ShadowError
-from ouro.execution.submit import Submitted, Submitter
-from ouro.execution.tracker import Tracker
-from ouro.ledger.ledger import Ledger
+from ouro.execution.submit import Submitted
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
-from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
-from ouro.signer.client import SignerClient
 from ouro.types import (
     Address,
     Attempt,
     AttemptKind,
     BlockUpdate,
-    Mode,
     Outcome,
     OutcomeKind,
     Plan,
@@ -65,22 +55,28 @@ class SessionOver(Exception):  # noqa: N818 - an event, not an error
     """This session's state can't be continued; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all chains of one engine have in common."""
-
-    config: OuroConfig
-    ledger: Ledger
-    signer: SignerClient
-    risk: RiskGate
-
-
 class ChainEngine:
     """One chain of a running engine."""
 
-    def __init__(self, name: str, shared: Shared, max_blocks: int | None = None) -> None:
-        """``max_blocks``: stop deciding after so many blocks (then only follow what is under way)."""
+    def __init__(
+        self,
+        name: str,
+        shared: Shared,
+        max_blocks: int | None = None,
+        *,
+        world: World | None = None,
+        journal: DecisionJournal | None = None,
+        timed: TimesListener | None = None,
+    ) -> None:
+        """``max_blocks``: stop deciding after so many blocks (then only follow what is under way).
+
+        ``world`` is by default the configured chain by its nodes. ``journal`` is told what was decided, ``timed``
+        when each decided block reached its stages; both on the loop, so they must be quick.
+        """
         self.name = name
+        self._world: World = world or LiveWorld(name, shared)
+        self._decisions, self._timed = journal, timed
+        self._collector = Collector()
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
         self._shared = shared
@@ -96,9 +92,9 @@ class ChainEngine:
         self._unfinished = 0
         self._booked: OrderedDict[str, TradeLine] = OrderedDict()
 
-    def open(self) -> None:
-        """Decide on blocks that are received from now on; until then state is only followed."""
-        self._open_since_ns = time.monotonic_ns()
+    def open(self, since_ns: int | None = None) -> None:
+        """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
+        self._open_since_ns = time.monotonic_ns() if since_ns is None else since_ns
 
     def stop_deciding(self) -> None:
         """Make no new attempt; ``drained`` is set once everything under way is final."""
@@ -129,77 +125,27 @@ class ChainEngine:
 
     # ---------------------------------------------------------------------------------------------- a session
 
+    async def run_session(self) -> None:
+        """One session, to what ends it, which is raised. For a chain that can't be connected to again."""
+        await self._session()
+
     async def _session(self) -> None:
         self.status.state = "connecting"  # why the last session ended can be read until this one connects
-        async with EndpointPool(self.config.endpoints, self.config.chain_id, name=self.name) as node:
+        async with self._world.node() as node:
             self.status.state, self.status.detail = "loading", ""
-            data_dir = self._shared.config.data_dir
-            state = await ChainState.load(
-                self.name, self.config, node, data_dir, self._progress, self._shared.config.mode
-            )
+            state = await self._world.load(node, self._progress)
             self._state = state
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
-            topics = state.topics
-            feed = BlockFeed(
-                self.name,
-                node,
-                topics,
-                self.config.reorg_ring_depth,
-                start=(state.head_number, state.head_hash),
-            )
+            feed = self._world.feed(node, state)
             try:
-                self._trader = await self._make_trader(state, node)
+                self._trader = await self._world.trader(node, state, self._on_outcome, self._refuse_approved)
                 self._rehearse(state)
-                await self._follow(feed, state, node)
+                await self._follow(feed, state, self._world.housekeeping(node, state))
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
                 self._trader = None
                 await feed.close()
-
-    async def _make_trader(self, state: ChainState, node: EndpointPool) -> Trader | None:
-        mode, ledger = self._shared.config.mode, self._shared.ledger
-        if mode is Mode.OBSERVE or state.shadow is None:
-            return None
-        books = ChainBooks(self.config, ledger, self._on_outcome, on_chain=mode is Mode.LIVE)
-        if mode is Mode.PAPER:
-            await close_paper(self.name, ledger, books)
-            return PaperTrader(state, books, self._refuse_approved)
-        tokens = state.market.arrays.tokens
-        await record_openings(self.name, self.config, ledger, node, state.head_number, tokens)
-        nonces = NonceBook(self.config.operators)
-        lane = PublicLane(node, RpcError)
-        submitter = Submitter(self.name, self.config, self._shared.signer, books, lane)
-
-        async def cancel(attempt: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
-            return await submitter.cancel(attempt, head.number, trader.cancel_fee(head), known=known)
-
-        tracker = Tracker(
-            TransactionReader(node),
-            books,
-            cancel,
-            Ours(owned_accounts(self.config), frozenset(self.config.start_tokens), self.config.wrapped_native),
-            state.touched_in,
-            state.is_canonical,
-            self.config.finality_depth,
-            self.config.reorg_ring_depth,
-        )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, self._refuse_approved)
-        await recover(
-            self.name,
-            node,
-            ledger,
-            books,
-            tracker,
-            nonces,
-            submitter,
-            state.head_number,
-            self.config.reorg_ring_depth,
-            may_send=not self._shared.config.risk.kill_file.exists(),
-        )
-        for attempt in tracker.open_attempts:
-            self._shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
-        return trader
 
     def _rehearse(self, state: ChainState) -> None:
         """Decide once on the loaded state and throw it away: first calls of everything are slow, blocks are not."""
@@ -215,17 +161,19 @@ class ChainEngine:
                 preflight.run(plan.calldata, self.config.operators[0], state.market.context, plan.hops)
         state.carry(touched)
 
-    async def _follow(self, feed: BlockFeed, state: ChainState, node: EndpointPool) -> None:
+    async def _follow(self, feed: Feed, state: ChainState, upkeep: Housekeeping) -> None:
         self.status.state = "running"
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
-        upkeep = Upkeep(state, node, self._shared.config.data_dir)
-        upkeep.tokens.tend()
+        upkeep.start()
+        self._collector.start()
         try:
             async for event in feed:
                 match event:
                     case BlockUpdate():
                         await self._on_block(event, state, upkeep, superseded=feed.pending() > 0)
+                        if not feed.pending():
+                            self._collector.between_blocks()
                     case Rollback():
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         self._latest = None  # it may be orphaned: nothing is settled by it
@@ -240,15 +188,20 @@ class ChainEngine:
         finally:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
-            await upkeep.tokens.close()
+            self._collector.stop()
+            await upkeep.close()
 
-    async def _on_block(self, update: BlockUpdate, state: ChainState, upkeep: Upkeep, *, superseded: bool) -> None:
+    async def _on_block(
+        self, update: BlockUpdate, state: ChainState, upkeep: Housekeeping, *, superseded: bool
+    ) -> None:
+        times = BlockTimes(update.number, update.received_ns, time.monotonic_ns(), logs=len(update.logs))
         try:
             result = state.apply(update)
         except MarketError as error:
             if error.remedy is Remedy.IGNORE:
                 return
             raise
+        times.applied, times.touched = time.monotonic_ns(), len(result.touched)
         self.status.block_number, self.status.last_block_ns = update.number, update.received_ns
         trader = self._trader
         if trader is not None:
@@ -258,21 +211,35 @@ class ChainEngine:
         if not superseded and self._may_decide(update) and not state.executor_stirred:
             if state.wants_refresh:
                 await upkeep.refresh()
-            decision, decided_us = await self._decide(update, state, trader)
+            decision, decided_us = await self._decide(update, state, trader, times)
+            if self._timed is not None:
+                self._timed(times)
+        elif superseded:
+            self.status.superseded += 1
         self._count(update, state, decision, decided_us)
         self._latest = update
-        self._settle_due.set()
+        if self._world.in_step:
+            await self._settle(update, trader, state)
+        else:
+            self._settle_due.set()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
 
-    async def _decide(self, update: BlockUpdate, state: ChainState, trader: Trader | None) -> tuple[Decision, int]:
+    async def _decide(
+        self, update: BlockUpdate, state: ChainState, trader: Trader | None, times: BlockTimes
+    ) -> tuple[Decision, int]:
         locked = state.unconfirmed | (trader.locked(update.number) if trader else frozenset[Address]())
         decision = decide(state, update, locked, trader.lane if trader else "none")
+        times.found, times.sized = decision.found_ns, time.monotonic_ns()
+        times.candidates, times.plans = decision.candidates, len(decision.plans)
         approved = self._judge(decision, state, update)
-        clock = Clock(update.received_ns, (time.monotonic_ns() - update.received_ns) // 1_000)
+        times.approved = time.monotonic_ns()
+        clock = Clock(update.received_ns, (times.approved - update.received_ns) // 1_000, times)
         self.status.decided.add(clock.decided_us / 1_000)
+        if self._decisions is not None:
+            self._decisions.decided(update, decision, approved)
         if trader is not None and approved:
             try:
                 done = await trader.execute(approved, update, clock)
@@ -283,6 +250,8 @@ class ChainEngine:
                 raise
             for submitted in done:
                 self._on_submitted(submitted)
+                if self._decisions is not None:
+                    self._decisions.submitted(submitted)
         return decision, clock.decided_us
 
     def _judge(self, decision: Decision, state: ChainState, update: BlockUpdate) -> list[Approved]:
@@ -315,18 +284,21 @@ class ChainEngine:
             update, trader, state = self._latest, self._trader, self._state
             if update is None or state is None:
                 continue
-            try:
-                if trader is not None:
-                    await trader.settle(update)
-                    self._unfinished = trader.unfinal(update.number)
-            except ChainError as error:
-                log.warning("settle_failed", chain=self.name, error=str(error))
-                continue
-            state.revalue()
+            await self._settle(update, trader, state)
+
+    async def _settle(self, update: BlockUpdate, trader: Trader | None, state: ChainState) -> None:
+        try:
+            if trader is not None:
+                await trader.settle(update)
+                self._unfinished = trader.unfinal(update.number)
+        except ChainError as error:
+            log.warning("settle_failed", chain=self.name, error=str(error))
+            return
+        if state.revalue_if_due() or not self.status.priced:
             self._record_price(state)
-            self.status.open_attempts = self._unfinished
-            if (self._drain.is_set() or self._done_deciding()) and self._unfinished == 0:
-                self.drained.set()
+        self.status.open_attempts = self._unfinished
+        if (self._drain.is_set() or self._done_deciding()) and self._unfinished == 0:
+            self.drained.set()
 
     # ----------------------------------------------------------------------------------------------- pieces
 
@@ -356,6 +328,7 @@ class ChainEngine:
     def _record_price(self, state: ChainState) -> None:
         usd = state.prices.native_usd()
         if usd is not None:
+            self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:
@@ -365,6 +338,8 @@ class ChainEngine:
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
         self._shared.ledger.record_refusal(self.name, refused)
+        if self._decisions is not None:
+            self._decisions.refused(refused)
 
     def _refuse_approved(self, refused: Refused) -> None:
         """A refusal after the gate had said yes gives its reservation back."""

@@ -1,7 +1,7 @@
 """Everything one chain's engine knows, moved block by block: market, shadow EVM, search, prices, freshness."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ouro.chain.fees import FeeModel
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
 from ouro.engine.proofs import allowed_dexes
+from ouro.execution.capital import loan_sources
 from ouro.execution.contract import event_topics
 from ouro.execution.shadow import ShadowError, ShadowEvm
 from ouro.market.bootstrap import load_market
@@ -30,6 +31,8 @@ from ouro.types import BlockUpdate, Hash, Mode, PoolId, Rollback
 log = structlog.get_logger(__name__)
 
 _CYCLES_SHOWN_LIMIT = 5_000_000
+REVALUE_EVERY_BLOCKS = 8
+"""Prices order candidates and value profits in other tokens; of 10,000 pools they take milliseconds."""
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class RecentBlock:
 
     number: int
     hash: Hash
-    touched: dict[PoolId, int] = field(default_factory=dict)
+    touched: Mapping[PoolId, int] = field(default_factory=dict)
 
 
 class ChainState:
@@ -57,6 +60,7 @@ class ChainState:
         self.market = market
         self.fees = fees
         self.shadow = shadow
+        self.loans = () if shadow is None else shadow.lenders
         self.base_number = self.head_number
         self.executor_stirred = False
         self.prices = PoolPrices(market, config)
@@ -64,7 +68,8 @@ class ChainState:
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)
         self.touched: set[int] = set(range(market.arrays.n_pools))
         self._moved: set[int] = set()
-        self.unadmitted: frozenset[PoolId] = frozenset()
+        self._valued_at = self.head_number
+        self.unadmitted: Mapping[PoolId, str] = {}
         self.prices.refresh()
         budget = config.search_memory_mb << 20
         self.finder = Finder(market.arrays, self._start_ids(), config.max_hops, budget_bytes=budget)
@@ -96,7 +101,8 @@ class ChainState:
         market.rejected.update(left_out)
         shadow = None
         if config.executor is not None:
-            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth)
+            paid = () if config.bribe.recipient is None else (config.bribe.recipient,)
+            shadow = ShadowEvm(name, config.chain_id, ring_depth=config.reorg_ring_depth, bribe_recipients=paid)
             await shadow.load(
                 node,
                 market.states.values(),
@@ -104,6 +110,7 @@ class ChainState:
                 operators=config.operators,
                 block_number=number,
             )
+            await shadow.add_lenders(node, loan_sources(config), config.operators)
             for address, reason in shadow.faults.items():
                 log.warning("not_simulated", chain=name, address=address, reason=reason)
         return cls(name, config, market, fees, shadow)
@@ -125,19 +132,15 @@ class ChainState:
         result = self.market.apply(update)
         if self.shadow is not None:
             self.shadow.apply(update.number, result.deltas)
-        block = RecentBlock(update.number, update.hash)
-        for entry in update.logs:
-            if entry.address == self.config.executor:
-                # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
-                self.executor_stirred = True
-                continue
-            pool = self.market.pool_of(entry)
-            if pool in self.market.pool_index:
-                block.touched.setdefault(pool, entry.tx_index)
-        self.recent.append(block)
-        self.touched.update(result.touched.tolist())
+        executor = self.config.executor
+        if any(entry.address == executor for entry in update.logs):
+            # Its owner paused it, or changed operators or treasury: what the shadow has of it is old.
+            self.executor_stirred = True
+        self.recent.append(RecentBlock(update.number, update.hash, result.movers))
+        touched = result.touched.tolist()
+        self.touched.update(touched, result.drifted.tolist())
         if self.shadow is not None:
-            self._moved.update(k for k in result.touched.tolist() if FAMILIES[self._state_at(k).family].drifts)
+            self._moved.update(k for k in touched if FAMILIES[self._state_at(k).family].drifts)
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 
@@ -168,7 +171,7 @@ class ChainState:
     def unconfirmed(self) -> frozenset[PoolId]:
         """Pools that must not be traded at this block: what no log tells was not read at it, or a token of theirs
         has not been admitted yet."""
-        return self.unadmitted | frozenset(self.market.to_confirm)
+        return frozenset((*self.unadmitted, *self.market.to_confirm))
 
     @property
     def wants_refresh(self) -> bool:
@@ -192,6 +195,7 @@ class ChainState:
             self.shadow.rollback(event.to_number)
         while self.recent and self.recent[-1].number > event.to_number:
             self.recent.pop()
+        self._valued_at = min(self._valued_at, event.to_number)
         self.touched.update(touched.tolist())
 
     def take_touched(self) -> list[int]:
@@ -203,8 +207,16 @@ class ChainState:
         """Look at these again with the next block."""
         self.touched.update(pool_ids)
 
+    def revalue_if_due(self) -> bool:
+        """``revalue`` every few blocks, counted, so that a replay does it at the same ones; whether it was done."""
+        if self.head_number < self._valued_at + REVALUE_EVERY_BLOCKS:
+            return False
+        self.revalue()
+        return True
+
     def revalue(self) -> None:
         """Take new prices into the ordering of candidates."""
+        self._valued_at = self.head_number
         self.prices.refresh()
         values: dict[int, float] = {}
         for token in self.config.start_tokens:
@@ -221,7 +233,7 @@ class ChainState:
         self.finder.rebuild(self.market.arrays)
         self.cycles = self.finder.count_cycles(_CYCLES_SHOWN_LIMIT)
 
-    def touched_in(self, number: int) -> dict[PoolId, int] | None:
+    def touched_in(self, number: int) -> Mapping[PoolId, int] | None:
         """Pools moved in block ``number`` and by which transaction index first; None if it is forgotten."""
         block = self._block(number)
         return None if block is None else block.touched

@@ -1,10 +1,12 @@
 """One block's decision: which plans, at what price. Synchronous, no I/O; the same input gives the same plans."""
 
+import time
 from dataclasses import dataclass, field
 
 from ouro.engine.chain_state import ChainState
 from ouro.execution.encode import EncodeError
 from ouro.execution.planner import PlanContext, plan_id_of, plan_of
+from ouro.strategies.queue import least_value
 from ouro.types import Address, BlockUpdate, Opportunity, Plan, Refused
 
 
@@ -16,6 +18,8 @@ class Decision:
     plans: list[Plan] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     candidates: int = 0
+    found_ns: int = 0
+    """``time.monotonic_ns`` when the search was done; the rest does not depend on it."""
 
 
 def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], lane: str) -> Decision:
@@ -24,13 +28,14 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
     Pools in ``locked`` are under way in an earlier attempt and are left alone.
     """
     context = state.market.context
-    candidates = state.finder.evaluate_within_budget(state.take_touched())
     gas_price = context.base_fee_wei + state.config.bid.min_priority_fee_wei
+    candidates = state.finder.evaluate_within_budget(state.take_touched(), least_value(gas_price))
+    found_ns = time.monotonic_ns()
     selection = state.strategy.opportunities(
         candidates, context, update.number, update.hash, gas_price_wei=gas_price, locked=locked
     )
     state.carry(selection.carry)
-    decision = Decision(tuple(selection.opportunities), candidates=len(candidates))
+    decision = Decision(tuple(selection.opportunities), candidates=len(candidates), found_ns=found_ns)
     chosen = {
         pool: state.market.states[pool]
         for opportunity in selection.opportunities
@@ -42,6 +47,7 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
         value_in_native=state.prices.value_in_native,
         fee_rule=lambda base, tip: state.fees.bid_fee(base, tip, state.config.inclusion_blocks),
         states=chosen,
+        loans=state.loans,
     )
     for opportunity in selection.opportunities:
         try:

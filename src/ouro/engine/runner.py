@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import gc
 import hashlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +14,11 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
-from ouro.engine.chain_engine import ChainEngine, Shared
+from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes
 from ouro.engine.status import ChainStatus
+from ouro.engine.world import Shared
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
 from ouro.risk.gate import RiskGate
@@ -103,9 +103,6 @@ async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | No
     ]
     opening = asyncio.create_task(_open_when_loaded(engines))
     view = asyncio.create_task(_show(engines, listener)) if listener else None
-    # What exists now lives as long as the process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
     drained = asyncio.create_task(_all_drained(engines))
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -53,6 +53,8 @@ class ChainStatus:
     cycles: int = 0
     blocks: int = 0
     blocks_decided: int = 0
+    superseded: int = 0
+    priced: bool = False
     opportunities: int = 0
     open_attempts: int = 0
     net_wei: int = 0

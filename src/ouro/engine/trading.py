@@ -7,7 +7,7 @@ gives, so that its success is measured, not assumed.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +16,7 @@ from ouro.chain.accounts import Lease, NonceBook
 from ouro.chain.fees import effective_gas_price
 from ouro.engine.bookkeeping import ChainBooks
 from ouro.engine.chain_state import ChainState
+from ouro.engine.stages import BlockTimes
 from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight, PreflightResult
@@ -45,10 +46,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When a block's bytes were read and its decision was made."""
+    """When a block's bytes were read and its decision was made; ``times`` takes what follows."""
 
     received_ns: int
     decided_us: int
+    times: BlockTimes = field(default_factory=BlockTimes)
 
 
 RefusalSink = Callable[[Refused], None]
@@ -83,8 +85,8 @@ def check_preflight(plan: Plan, result: PreflightResult, base_fee_wei: int) -> R
     if not result.ok:
         kind = "moved" if result.revert_kind == "competitive" else "failed"
         return Refused(plan.plan_id, f"preflight_{kind}", result.revert_reason)
-    if result.realised_profit_wei != plan.gross_profit_wei:
-        detail = f"the EVM gives {result.realised_profit_wei}, the integers {plan.gross_profit_wei}"
+    if result.realised_profit_wei != plan.predicted_profit_wei:
+        detail = f"the EVM gives {result.realised_profit_wei}, the integers {plan.predicted_profit_wei}"
         return Refused(plan.plan_id, "preflight_differs", detail)
     if result.gas_limit > plan.gas_limit:
         detail = f"{result.gas_limit} gas would be needed, the plan allows {plan.gas_limit}"
@@ -92,7 +94,7 @@ def check_preflight(plan: Plan, result: PreflightResult, base_fee_wei: int) -> R
     price = plan.fee.max_fee_per_gas_wei
     if not plan.fee.legacy:
         price = min(price, base_fee_wei + plan.fee.max_priority_fee_per_gas_wei)
-    net = plan.value_native_wei - result.gas_used * price
+    net = plan.predicted_value_native_wei - result.gas_used * price
     if net <= 0:
         return Refused(plan.plan_id, "preflight_unprofitable", f"net {net} wei with {result.gas_used} gas")
     return None
@@ -163,6 +165,8 @@ class LiveTrader:
                 self._refuse(refused)
                 continue
             jobs.append(self._submit(item, lease, clock, access_list))
+        times = clock.times
+        times.simulated = time.monotonic_ns()
         self._submitting += len(jobs)
         try:
             # All of them to their end, whatever becomes of one: nothing is sent by what nobody waits for.
@@ -172,7 +176,13 @@ class LiveTrader:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return [done for done in results if isinstance(done, Submitted)]
+        submitted = [done for done in results if isinstance(done, Submitted)]
+        times.transactions = len(submitted)
+        for done in submitted:
+            times.signed = max(times.signed, clock.received_ns + 1_000 * done.signed_us)
+            times.journaled = max(times.journaled, clock.received_ns + 1_000 * done.journaled_us)
+            times.sent = max(times.sent, clock.received_ns + 1_000 * done.sent_us)
+        return submitted
 
     async def _submit(
         self, approved: Approved, lease: Lease, clock: Clock, access_list: AccessList
@@ -302,7 +312,7 @@ class PaperTrader:
                 continue
             self._books.sent(attempt.attempt_id, now_us)
             self._waiting.append((attempt, plan))
-            done.append(Submitted(attempt, now_us, now_us, Handover.ACCEPTED))
+            done.append(Submitted(attempt, now_us, now_us, Handover.ACCEPTED, now_us))
         return done
 
     def _attempt(self, plan: Plan, operator: Address) -> Attempt:

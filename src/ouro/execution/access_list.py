@@ -6,12 +6,15 @@ save nothing themselves: listing such an account for its words pays from 25 word
 touched costs 1900, so a list is made only of what surely is touched.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ouro.execution.slots import BalanceSlot
+from ouro.protocols.base import home_of
 from ouro.protocols.registry import FAMILIES
+from ouro.protocols.steps import Shape
 from ouro.types import Address, Hop
 
 AccessList: TypeAlias = tuple[tuple[Address, tuple[str, ...]], ...]
@@ -72,29 +75,45 @@ def of_plan(
     balance_slots: Mapping[Address, BalanceSlot],
     executor: Address,
     treasury: Address,
+    profit_token: Address | None = None,
 ) -> AccessList:
-    """The list of a cycle as ``encode_plan`` runs it, from the pools' states alone: no node is asked.
+    """The list of a plan, from the pools' states alone: no node is asked.
 
-    Only words that the cycle touches whatever the amounts are. Of pools without a state here, of families whose
-    layout isn't known here, and of tokens without a known balance slot, the words are left out.
+    Only words that the plan touches whatever the amounts are. Of pools without a state here, of families whose
+    layout isn't known here, and of tokens without a known balance slot, the words are left out. ``profit_token`` is
+    by default what the first hop takes.
     """
     touched: dict[Address, set[int]] = {}
+
+    def holds(token: Address, holders: Iterable[Address]) -> None:
+        place = balance_slots.get(token)
+        if place is not None:
+            touched.setdefault(token, set()).update(place.slot(holder) for holder in holders)
+
+    books: dict[Address, Counter[Address]] = {}
     for hop in hops:
-        family = FAMILIES.get(hop.family)
-        if family is not None and family.managed:  # what the manager touches depends on the netting
-            continue
-        touched.setdefault(hop.pool, set())
-        state = states.get(hop.pool)
+        family, state = FAMILIES.get(hop.family), states.get(hop.pool)
         if family is not None and state is not None:
             for address, slot in family.swap_places(state, hop.i, hop.j):
                 touched.setdefault(address, set()).add(slot)
-        # A pool's own balance of both its tokens changes, whoever stands before and after it.
-        for token in (hop.token_in, hop.token_out):
-            place = balance_slots.get(token)
-            if place is not None:
-                touched.setdefault(token, set()).add(place.slot(hop.pool))
-    profit_token = hops[0].token_in
-    place = balance_slots.get(profit_token)
-    if place is not None:
-        touched.setdefault(profit_token, set()).update((place.slot(treasury), place.slot(executor)))
+        shape = None if family is None else family.shape
+        if shape is Shape.MANAGED and state is not None:
+            net = books.setdefault(home_of(state), Counter())
+            net[hop.token_in] -= hop.amount_in_wei
+            net[hop.token_out] += hop.amount_out_wei
+        if shape in _HOLDING:
+            # A pool's own balance of both its tokens changes, whoever stands before and after it.
+            touched.setdefault(hop.pool, set())
+            for token in (hop.token_in, hop.token_out):
+                holds(token, (hop.pool,))
+    for manager, net in books.items():
+        # Only what is left over of all swaps inside moves in or out.
+        for token, amount in net.items():
+            if amount:
+                holds(token, (manager,))
+    holds(profit_token or hops[0].token_in, (treasury, executor))
     return pruned(touched, (executor,))
+
+
+_HOLDING = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.BINS))
+"""Shapes whose pools are contracts of their own that hold both tokens."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ouro.config.model import ChainConfig
 from ouro.execution.shapes import GIVES_CREDIT, shape_of
 from ouro.types import Address, Hop
 
@@ -34,6 +35,9 @@ LOAN_GAS: dict[LoanKind, int] = {
     LoanKind.V3_FLASH: 63_000,
 }
 """Gas that a loan adds to a plan, rounded up from receipts of empty loans without a transaction's base cost."""
+
+
+_LOCKED_WHILE_LENDING = frozenset((LoanKind.V3_FLASH, LoanKind.BALANCER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,21 @@ class Loan:
     token_index: int = 0
 
 
+def loan_sources(config: ChainConfig) -> tuple[LoanSource, ...]:
+    """The lenders of a chain's configuration."""
+    return tuple(
+        LoanSource(
+            LoanKind(loan.kind),
+            loan.lender or config.executor or "",
+            loan.token,
+            loan.max_wei,
+            loan.fee_ppm,
+            loan.token_index,
+        )
+        for loan in config.loans
+    )
+
+
 def needs_capital(hops: Sequence[Hop]) -> bool:
     """Whether no hop can be had on credit first. With one, the outputs pay for everything in the end."""
     return not any(shape_of(hop) in GIVES_CREDIT for hop in hops)
@@ -89,7 +108,8 @@ def cheapest_loan(
 ) -> Loan | None:
     """The cheapest source that has the amount; None if nobody has. Ties go to the name that sorts first.
 
-    ``pools`` are the plan's own: a V3 pool is locked while it lends, so it can't be both.
+    ``pools`` are the plan's own, and the vaults that they are in: a V3 pool is locked while it lends, and so is
+    Balancer V2's vault, so they can't be both.
     """
     busy = {pool.lower() for pool in pools}
     fitting = [
@@ -97,7 +117,7 @@ def cheapest_loan(
         for source in sources
         if source.token.lower() == token.lower()
         and source.available_wei >= amount_wei
-        and not (source.kind is LoanKind.V3_FLASH and source.lender.lower() in busy)
+        and not (source.kind in _LOCKED_WHILE_LENDING and source.lender.lower() in busy)
     ]
     if not fitting:
         return None

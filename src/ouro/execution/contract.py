@@ -25,6 +25,7 @@ SCRATCH_SLOTS = (
 
 TREASURY_SLOT = 2
 OPERATORS_SLOT = 3
+BRIBE_RECIPIENTS_SLOT = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def _nested(item: Any, label: str, indent: str) -> Iterable[str]:
         value = getattr(item, part.name)
         if isinstance(value, tuple | list) and value and dataclasses.is_dataclass(value[0]):
             below.append((part.name, value))
-        elif isinstance(value, Enum):
+        elif isinstance(value, Enum) and part.name == "kind":
             words.insert(0, value.name)
         elif not _says_nothing(item, part, value):
             words.append(f"{part.name}={_shown(value)}")

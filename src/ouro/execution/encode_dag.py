@@ -8,7 +8,8 @@ last. Where one hop's output is exactly what another takes, it goes from pool to
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from ouro.execution.capital import Loan, LoanKind
 from ouro.execution.program import (
@@ -24,7 +25,8 @@ from ouro.execution.program import (
     encode_program,
 )
 from ouro.execution.shapes import EXECUTABLE, executable_families, shape_of
-from ouro.protocols.steps import Shape
+from ouro.execution.venues import Venue, venue_of
+from ouro.protocols.steps import Shape, SwapStep, VaultSwap
 from ouro.types import Address, Hop
 
 MAX_DAG_HOPS = 32
@@ -36,12 +38,22 @@ class Places:
 
     ``v4_keys`` maps what hops through managed pools have as their pool to the key inside ``v4_manager``; the
     native coin is the zero address in those hops. ``wrapped_native`` is needed where it has to be changed into its
-    token or back.
+    token or back. ``steps`` describes the swaps of hops through anything but pairs and concentrated pools.
     """
 
     v4_manager: Address | None = None
     v4_keys: Mapping[str, PoolKey] = field(default_factory=dict)
     wrapped_native: Address | None = None
+    steps: Mapping[str, SwapStep] = field(default_factory=dict)
+
+
+class CapitalError(EncodeError):
+    """Nobody gives the plan's inputs on credit: it needs ``amount_wei`` of ``token`` before it can begin."""
+
+    def __init__(self, token: Address, amount_wei: int) -> None:
+        super().__init__("loan", f"{amount_wei} of {token} is needed to begin, and no pool gives it on credit")
+        self.token = token
+        self.amount_wei = amount_wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +134,27 @@ def _lower(where: str, hop: Hop, places: Places) -> Hop:
     if shape_of(hop) not in EXECUTABLE:
         known = ", ".join(executable_families())
         raise EncodeError(f"{where}.family", f"{hop.family!r} has no operation; known: {known}")
-    if (hop.i, hop.j) not in ((0, 1), (1, 0)):
+    shape = shape_of(hop)
+    v4 = shape is Shape.MANAGED
+    if shape in _OF_TWO and (hop.i, hop.j) not in ((0, 1), (1, 0)):
         raise EncodeError(f"{where}.i", f"({hop.i}, {hop.j}) is not a direction of a two-token pool")
-    v4 = shape_of(hop) is Shape.MANAGED
-    for name in ("token_in", "token_out") if v4 else ("pool", "token_in", "token_out"):
+    inside = shape in (Shape.MANAGED, Shape.VAULT)
+    for name in ("token_in", "token_out") if inside else ("pool", "token_in", "token_out"):
         value = getattr(hop, name)
-        if not (v4 and value == NATIVE):
+        if not ((v4 or shape is Shape.EXCHANGE) and value == NATIVE):
             address_bytes(f"{where}.{name}", value)
+    if shape not in _KNOWN_BY_POOL and hop.pool not in places.steps:
+        raise EncodeError(f"{where}.pool", f"{hop.pool} has no description in places.steps")
     for name in ("amount_in_wei", "amount_out_wei"):
         if not 0 < getattr(hop, name) <= MAX_AMOUNT_WEI:
             raise EncodeError(f"{where}.{name}", f"{getattr(hop, name)} is not in 1 … 2^112-1")
+    wrapped = (places.wrapped_native or "").lower()
+    wraps = wrapped if shape is Shape.EXCHANGE and wrapped else NATIVE  # these are unwrapped and wrapped on the way
     low = Hop(
         hop.pool.lower(),
         hop.family,
-        hop.token_in.lower(),
-        hop.token_out.lower(),
+        wraps if hop.token_in == NATIVE else hop.token_in.lower(),
+        wraps if hop.token_out == NATIVE else hop.token_out.lower(),
         hop.i,
         hop.j,
         hop.amount_in_wei,
@@ -147,6 +165,10 @@ def _lower(where: str, hop: Hop, places: Places) -> Hop:
     if v4:
         _check_key(where, low, places)
     return low
+
+
+_OF_TWO = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED, Shape.BINS, Shape.ERC4626, Shape.WRAP))
+_KNOWN_BY_POOL = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED))
 
 
 def _check_key(where: str, hop: Hop, places: Places) -> None:
@@ -200,14 +222,21 @@ def _check(
 # ------------------------------------------------------------------------------------------------------- scheduling
 
 
+class _Book(Enum):
+    """In whose books a debt stands."""
+
+    V4 = False
+    BALANCER = True
+
+
 @dataclass(slots=True)
 class _Debt:
-    """What a pool, a manager or a lender waits for."""
+    """What a pool, a lender or (``book``) a manager waits for."""
 
     to: Address
     token: Address
     amount_wei: int
-    manager: bool = False
+    book: _Book | None = None
 
 
 class _Schedule:
@@ -221,19 +250,28 @@ class _Schedule:
         self.v4 = [hop for hop in hops if shape_of(hop) is Shape.MANAGED]
         ordered = _in_order(hops, profit_token)
         self.v3 = [hop for hop in ordered if shape_of(hop) is Shape.CONCENTRATED]
-        self.v2 = [hop for hop in ordered if shape_of(hop) is Shape.PAIR]
+        self.venues = {
+            hop.pool: venue_of(f"hops[{hops.index(hop)}]", step, hop, self.wrapped)
+            for hop in ordered
+            if (step := places.steps.get(hop.pool)) is not None
+            and shape_of(hop) is not Shape.MANAGED
+            and not _has_books(step)
+        }
+        self.in_vault = [hop for hop in hops if _has_books(places.steps.get(hop.pool))]
+        self.v2 = [hop for hop in ordered if shape_of(hop) is Shape.PAIR or hop.pool in self.venues]
         self.unopened = {hop.pool for hop in self.v3}
         self.here: Counter[Address] = Counter()
         self.ops: list[Op] = []
         self.debts: list[_Debt] = []
         self.prepaid: Counter[Address] = Counter()
-        self.target = _direct([*self.v3, *self.v2], profit_token)
+        self.target = _direct([*self.v3, *self.v2], profit_token, self.venues)
 
     def run(self, loan: Loan | None) -> list[Op]:
         """All operations, from the first credit to the last payment."""
         if loan is not None:
             self._borrow(loan)
-        self._books(loan is not None and loan.kind is LoanKind.V4)
+        self._books(loan if loan is not None and loan.kind is LoanKind.V4 else None)
+        self._vault_books()
         for hop in reversed(self.v3):
             self.unopened.discard(hop.pool)
             self._swap(Op(Kind.V3_SWAP, hop.pool, hop.i == 0, hop.amount_in_wei, self._recipient(hop)), hop)
@@ -275,9 +313,9 @@ class _Schedule:
         else:  # pulled back from here: only has to stay
             self.here[token] -= 0
 
-    def _books(self, borrows: bool) -> None:
+    def _books(self, borrowed: Loan | None) -> None:
         """The V4 swaps, whose order does not matter, and what their sums leave to take and to pay."""
-        if not self.v4 and not borrows:
+        if not self.v4 and borrowed is None:
             return
         self.ops.append(Op(Kind.UNLOCK, self.manager))
         net: Counter[Address] = Counter()
@@ -289,20 +327,53 @@ class _Schedule:
             self.ops.append(Op(Kind.V4_SWAP, None, hop.i == 0, hop.amount_in_wei, key=key))
             net[hop.token_in] -= hop.amount_in_wei
             net[hop.token_out] += hop.amount_out_wei
+        if borrowed is not None and not self.v4:
+            token = borrowed.token.lower()
+            self._take(token, borrowed.amount_wei, _Book.V4)
+            self.debts.append(_Debt(self.manager, token, borrowed.amount_wei, _Book.V4))
+        self._net(net, self.manager, _Book.V4)
+
+    def _vault_books(self) -> None:
+        """The same in Balancer V3's vault."""
+        if not self.in_vault:
+            return
+        steps = [self.places.steps[hop.pool] for hop in self.in_vault]
+        vaults = {step.vault.lower() for step in steps if isinstance(step, VaultSwap)}
+        if len(vaults) > 1:
+            raise EncodeError("hops", f"pools of {len(vaults)} vaults; the executor opens the books of one")
+        vault = vaults.pop()
+        self.ops.append(Op(Kind.UNLOCK, vault, True))
+        net: Counter[Address] = Counter()
+        for hop in _in_order(self.in_vault, self.profit_token):
+            self.ops.append(
+                Op(
+                    Kind.VAULT_SWAP,
+                    hop.pool,
+                    amount_wei=hop.amount_in_wei,
+                    token=hop.token_in,
+                    token_out=hop.token_out,
+                )
+            )
+            net[hop.token_in] -= hop.amount_in_wei
+            net[hop.token_out] += hop.amount_out_wei
+        self._net(net, vault, _Book.BALANCER)
+
+    def _net(self, net: Counter[Address], manager: Address, book: _Book) -> None:
         for token, amount in net.items():
             if amount > 0:
-                self._take(token, amount)
+                self._take(token, amount, book)
             elif amount < 0:
-                self.debts.append(_Debt(self.manager, token, -amount, manager=True))
+                self.debts.append(_Debt(manager, token, -amount, book))
 
-    def _take(self, token: Address, amount: int) -> None:
+    def _take(self, token: Address, amount: int, book: _Book) -> None:
         """From the manager to whoever takes exactly this, else here."""
         for hop in self.v2:
-            if hop.token_in == token and hop.amount_in_wei == amount and not self._is_target(hop):
-                self.ops.append(Op(Kind.TAKE, to=hop.pool, token=token, amount_wei=amount))
+            fits = hop.token_in == token and hop.amount_in_wei == amount and not self._is_target(hop)
+            if fits and self._is_fed(hop):
+                self.ops.append(Op(Kind.TAKE, None, book.value, amount, hop.pool, token))
                 self.prepaid[hop.pool] += amount
                 return
-        self.ops.append(Op(Kind.TAKE, token=token, amount_wei=amount))
+        self.ops.append(Op(Kind.TAKE, None, book.value, amount, token=token))
         self.here[token] += amount
         if token == NATIVE:
             self._wrap(self.here[NATIVE])
@@ -316,7 +387,8 @@ class _Schedule:
         if pool is not None and pool not in self.unopened:
             return pool
         for debt in self.debts:
-            if debt.manager and (debt.token, debt.amount_wei) == (hop.token_out, hop.amount_out_wei):
+            owed = (debt.token, debt.amount_wei) == (hop.token_out, hop.amount_out_wei)
+            if debt.book is _Book.V4 and owed and hop.pool not in self.venues:
                 return debt.to
         return None
 
@@ -349,7 +421,8 @@ class _Schedule:
         pools count only what comes while they wait."""
 
         def is_ready(hop: Hop) -> bool:
-            return not self._missing(hop) and self.target.get(hop.pool) not in self.unopened
+            fed = self._is_fed(hop) and not self._missing(hop)
+            return fed and self.target.get(hop.pool) not in self.unopened
 
         while ready := next(filter(is_ready, self.v2), None):
             self._swap_pair(ready)
@@ -362,12 +435,39 @@ class _Schedule:
                 self._feed(ready)
                 self._swap_pair(ready)
                 continue
-            last = self.v2.pop()
+            last = next((hop for hop in reversed(self.v2) if hop.pool not in self.venues), None)
+            if last is None:
+                raise self._capital_missing()
+            self.v2.remove(last)
             self.target.pop(last.pool, None)
             self._swap(Op(Kind.V2_FLASH, last.pool, last.i == 0, last.amount_out_wei), last)
             self._owe(last)
 
+    def _capital_missing(self) -> CapitalError:
+        """What the hops that are left would need of the token that they begin with."""
+        begins = [hop for hop in self.v2 if hop.token_in == self.profit_token] or self.v2[:1]
+        token = begins[0].token_in
+        return CapitalError(token, sum(self._missing(hop) for hop in begins) - self.here[token])
+
+    def _is_fed(self, hop: Hop) -> bool:
+        """Whether the input has to lie at the pool before the swap."""
+        venue = self.venues.get(hop.pool)
+        return venue is None or venue.fed is not None
+
+    def _swap_at_venue(self, hop: Hop, venue: Venue) -> None:
+        self.v2.remove(hop)
+        self.ops += venue.before
+        if venue.fed is None:
+            self.here[hop.token_in] -= hop.amount_in_wei
+        to = self._recipient(hop) if venue.names_receiver else None
+        self._swap(replace(venue.op, to=to), hop)
+        self.ops += venue.after
+
     def _swap_pair(self, hop: Hop) -> None:
+        venue = self.venues.get(hop.pool)
+        if venue is not None:
+            self._swap_at_venue(hop, venue)
+            return
         self.v2.remove(hop)
         self._swap(Op(Kind.V2_SWAP, hop.pool, hop.i == 0, hop.amount_out_wei, self._recipient(hop)), hop)
 
@@ -382,7 +482,7 @@ class _Schedule:
 
     def _feed(self, hop: Hop) -> None:
         missing = self._missing(hop)
-        if missing:
+        if missing and self._is_fed(hop):
             self._send(hop.token_in, missing, hop.pool)
 
     def _send(self, token: Address, amount: int, to: Address) -> None:
@@ -399,8 +499,8 @@ class _Schedule:
                 self.ops.append(Op(Kind.UNWRAP, token=self.wrapped, amount_wei=short))
                 self.here[self.wrapped] -= short
                 self.here[NATIVE] += short
-            if debt.manager:
-                self.ops.append(Op(Kind.SETTLE, token=debt.token, amount_wei=debt.amount_wei))
+            if debt.book is not None:
+                self.ops.append(Op(Kind.SETTLE, None, debt.book.value, debt.amount_wei, token=debt.token))
                 self.here[debt.token] -= debt.amount_wei
             else:
                 self._send(debt.token, debt.amount_wei, debt.to)
@@ -423,17 +523,30 @@ def _in_order(hops: Sequence[Hop], profit_token: Address) -> list[Hop]:
     return ordered
 
 
-def _direct(hops: Sequence[Hop], profit_token: Address) -> dict[Address, Address]:
-    """Which pool's output goes straight into which pool, by amounts that are exactly equal (of one, or of all)."""
+def _has_books(step: SwapStep | None) -> bool:
+    """Balancer V3's vault keeps books, as Uniswap V4's manager does."""
+    return isinstance(step, VaultSwap) and step.version == 3
+
+
+def _direct(hops: Sequence[Hop], profit_token: Address, venues: Mapping[str, Venue]) -> dict[Address, Address]:
+    """Which pool's output goes straight into which pool, by amounts that are exactly equal (of one, or of all).
+
+    What pulls its input takes it from the executor, and what names no receiver pays it.
+    """
+    can_take = {hop.pool for hop in hops if hop.pool not in venues or venues[hop.pool].fed is not None}
+    can_send = {hop.pool for hop in hops if hop.pool not in venues or venues[hop.pool].names_receiver}
     target: dict[Address, Address] = {}
     for token in {hop.token_out for hop in hops} - {profit_token}:
         makers = [hop for hop in hops if hop.token_out == token]
         takers = [hop for hop in hops if hop.token_in == token]
-        if len(takers) == 1 and sum(hop.amount_out_wei for hop in makers) == takers[0].amount_in_wei:
+        sends = all(hop.pool in can_send for hop in makers) and all(hop.pool in can_take for hop in takers)
+        if len(takers) == 1 and sends and sum(hop.amount_out_wei for hop in makers) == takers[0].amount_in_wei:
             target |= dict.fromkeys((hop.pool for hop in makers), takers[0].pool)
             continue
         for maker in makers:
-            fits = (hop for hop in takers if hop.amount_in_wei == maker.amount_out_wei)
+            if maker.pool not in can_send:
+                continue
+            fits = (hop for hop in takers if hop.pool in can_take and hop.amount_in_wei == maker.amount_out_wei)
             taker = next((hop for hop in fits if hop.pool not in target.values()), None)
             if taker is not None:
                 target[maker.pool] = taker.pool

@@ -8,6 +8,7 @@ unit.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,10 @@ class CallResult:
 
 
 class EvmDatabase:
-    """Accounts and words in a pyrevm instance; the same words in ``words`` by (address, slot)."""
+    """Accounts and words in a pyrevm instance; the same words in ``words`` by (address, slot).
+
+    ``codes`` and ``balances`` (native wei) are what the accounts were put with.
+    """
 
     def __init__(self, spec_id: str = "Cancun", chain_id: int = 1) -> None:
         if spec_id not in ("Cancun", "Prague", "Osaka", "LATEST"):
@@ -45,12 +49,13 @@ class EvmDatabase:
         self._evm = pyrevm.EVM(env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=chain_id)), spec_id=spec_id)
         self.words: dict[tuple[Address, int], int] = {}
         self.codes: dict[Address, bytes] = {}
+        self.balances: dict[Address, int] = {}
 
     def set_account(self, address: Address, code: bytes = b"", balance_wei: int = 0) -> None:
         """Put an account; its words stay."""
         info = pyrevm.AccountInfo(nonce=1, code=code or None, balance=balance_wei)  # pyright: ignore[reportCallIssue]
         self._evm.insert_account_info(address, info)
-        self.codes[address] = code
+        self.codes[address], self.balances[address] = code, balance_wei
 
     def write(self, address: Address, slot: int, value: int) -> None:
         """Put a word."""
@@ -58,6 +63,16 @@ class EvmDatabase:
         self._evm.insert_account_storage(address, slot, value)
         self._evm.revert(checkpoint)
         self.words[address, slot] = value
+
+    def write_all(self, changes: Mapping[tuple[Address, int], int]) -> None:
+        """Put many words."""
+        snapshot, insert, revert = self._evm.snapshot, self._evm.insert_account_storage, self._evm.revert
+        for (address, slot), value in changes.items():
+            # one snapshot each: of several words of an account between two, only the first would stay
+            checkpoint = snapshot()
+            insert(address, slot, value)
+            revert(checkpoint)
+        self.words.update(changes)
 
     def call(
         self, caller: Address, to: Address, calldata: bytes, context: BlockContext | None, gas: int
@@ -92,6 +107,10 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._evm.revert(self._checkpoint)
         self._evm.reset_transient_storage()
+
+    def parent_hash(self, number: int) -> bytes:
+        """What this EVM takes for the hash of the block before ``number``: it knows no real ones."""
+        return bytes(self._evm.block_hash(number - 1)) if number > 0 else bytes(32)
 
     def run(self, caller: Address, to: Address, calldata: bytes, gas: int) -> CallResult:
         """One call, charged as a transaction."""

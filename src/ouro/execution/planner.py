@@ -1,26 +1,34 @@
 """From an exact opportunity to an exact plan: hops, calldata, gas, bid, floor of profit, deadline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ouro.config.model import BidConfig, ChainConfig
+from ouro.execution.capital import LOAN_GAS, Loan, LoanKind, LoanSource, cheapest_loan, needs_capital
 from ouro.execution.encode import EncodeError, encode_plan
 from ouro.execution.encode_dag import Guards, Places, encode_dag
-from ouro.execution.program import PoolKey
+from ouro.execution.program import NATIVE, PoolKey
 from ouro.execution.shapes import shape_of
+from ouro.execution.terms import bribe_of, bribe_wei, guards_of, is_plain, probe_of
 from ouro.hashing import keccak
 from ouro.protocols.registry import FAMILIES
-from ouro.protocols.steps import ManagedSwap, Shape
+from ouro.protocols.steps import ManagedSwap, Shape, VaultSwap
 from ouro.strategies.gas import TRANSACTION_GAS
 from ouro.types import Address, BlockContext, FeeBid, Hop, Opportunity, Plan, PoolId
 
 GAS_LIMIT_MARGIN_PPM = 2_000_000
 """Unused gas is not paid for."""
 
+PLAIN_SHAPES = frozenset((Shape.PAIR, Shape.CONCENTRATED))
+"""Swaps that need no more than their pool's address."""
+
 FIRST_WRITES_GAS = 40_000
 """Allowed per hop on top: the estimates are of pools whose words have all been written before, and a first trade
 through one writes up to two words of fees and an oracle entry."""
+
+BRIBE_GAS = 45_000
+"""Unwrapping, and paying an account that may not have existed before; measured by pre-flight like all else."""
 
 FeeRule = Callable[[int, int], FeeBid]
 """(next base fee, priority fee) → what the transaction offers, by the chain's fee model."""
@@ -39,6 +47,7 @@ class PlanContext:
     value_in_native: Callable[[Address, int], int]
     fee_rule: FeeRule
     states: Mapping[PoolId, Any] = field(default_factory=dict)
+    loans: Sequence[LoanSource] = ()
 
 
 def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
@@ -57,29 +66,18 @@ def hops_of(
 ) -> tuple[Hop, ...]:
     """The swaps of an opportunity, in path order.
 
-    The path has the wrapped coin where a Uniswap V4 pool trades the native one; its hop has what the pool has.
+    The path has the wrapped coin where a pool trades the native one; its hop has what the pool has.
     """
     tokens, amounts = opportunity.cycle.tokens, opportunity.amounts_wei
     hops = []
     for k, edge in enumerate(opportunity.cycle.edges):
         family = families[edge.pool]
         token_in, token_out = tokens[k], tokens[k + 1]
-        if family in FAMILIES and FAMILIES[family].managed:
-            own = states[edge.pool].tokens
+        own = states[edge.pool].tokens if edge.pool in states else ()
+        if NATIVE in own:
             token_in, token_out = own[edge.i], own[edge.j]
         hops.append(Hop(edge.pool, family, token_in, token_out, edge.i, edge.j, amounts[k], amounts[k + 1]))
     return tuple(hops)
-
-
-def guards_of(config: ChainConfig, found_at_number: int, next_block: BlockContext) -> Guards:
-    """The last block, or by ``late_by`` the last second, that the executor runs in.
-
-    ``next_block`` is the first that can include the plan; a second that a block shares is never cut off.
-    """
-    if config.late_by == "block":
-        return Guards(max_block_number=found_at_number + config.inclusion_blocks)
-    seconds = -(-(config.inclusion_blocks - 1) * config.block_time_ms // 1_000)
-    return Guards(deadline=next_block.timestamp + seconds)
 
 
 def calldata_of(
@@ -89,49 +87,69 @@ def calldata_of(
     guards: Guards,
     wrapped_native: Address,
     states: Mapping[PoolId, Any],
+    loan: Loan | None = None,
 ) -> bytes:
-    """A cycle as calldata of the executor, in the manager's books where it goes through Uniswap V4.
+    """Hops as calldata of the executor, in the shortest form that says it.
 
-    Raises ``EncodeError``.
+    Raises ``EncodeError``; ``CapitalError`` where nobody gives the first input on credit and there is no loan.
     """
-    steps = [
-        FAMILIES[hop.family].encode_swap(states[hop.pool], hop.i, hop.j)
-        for hop in hops
-        if shape_of(hop) is Shape.MANAGED
-    ]
-    if not steps and guards.deadline is None:
+    plain = all(shape_of(hop) in PLAIN_SHAPES for hop in hops)
+    if plain and loan is None and is_plain(guards):
         return encode_plan(hops, profit_token, min_profit_wei, guards.max_block_number)
-    managed = [step for step in steps if isinstance(step, ManagedSwap)]
+    places = places_of(hops, wrapped_native, states)
+    if loan is not None and loan.kind is LoanKind.V4 and places.v4_manager is None:
+        places = replace(places, v4_manager=loan.lender)
+    return encode_dag(hops, profit_token, min_profit_wei, guards, places, loan)
+
+
+def places_of(hops: Sequence[Hop], wrapped_native: Address, states: Mapping[PoolId, Any]) -> Places:
+    """What the hops' pools say of their swaps. Raises ``EncodeError``."""
+    steps = {
+        hop.pool: FAMILIES[hop.family].encode_swap(states[hop.pool], hop.i, hop.j)
+        for hop in hops
+        if hop.family in FAMILIES and shape_of(hop) not in PLAIN_SHAPES
+    }
+    managed = [step for step in steps.values() if isinstance(step, ManagedSwap)]
     keys = {
         step.pool: PoolKey(step.currency0, step.currency1, step.fee_ppm, step.tick_spacing, step.hooks)
         for step in managed
     }
     managers = {step.manager for step in managed}
-    if not managers:
-        return encode_dag(hops, profit_token, min_profit_wei, guards)
     if len(managers) > 1:
         raise EncodeError("hops", f"pools of {len(managers)} managers; the executor opens the books of one")
-    places = Places(managers.pop(), keys, wrapped_native)
-    return encode_dag(hops, profit_token, min_profit_wei, guards, places)
+    return Places(next(iter(managers), None), keys, wrapped_native, steps)
 
 
 def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext, lane: str) -> Plan:
     """Price ``opportunity`` and encode it.
 
-    The executor's floor is break-even: below the cost of landing, reverting is cheaper. Raises
+    The executor's floor is break-even: below the cost of landing, reverting is cheaper. What is paid to whoever
+    includes it comes off first, so that the tip is never bid out of what the bribe has given away. Raises
     ``ouro.execution.encode.EncodeError`` where the executor can't express the path.
     """
-    profit_token = opportunity.cycle.tokens[0]
-    value = context.value_in_native(profit_token, opportunity.gross_profit_wei)
-    gas = expected_gas(opportunity)
-    tip = priority_fee_wei(config.bid, value, gas)
+    profit_token, gross = opportunity.cycle.tokens[0], opportunity.gross_profit_wei
+    value = context.value_in_native(profit_token, gross)
+    hops = hops_of(opportunity, context.families, context.states)
     base_fee = context.execution_block.base_fee_wei
+    loan = loan_of(hops, context, Rate(gross, value), base_fee + config.bid.min_priority_fee_wei)
+    loan_fee = loan.fee_wei if loan else 0
+    bribe = bribe_of(config, profit_token)
+    paid = bribe_wei(bribe, gross - loan_fee)
+    kept = gross - loan_fee - paid
+    if kept <= 0:
+        share = f"a bribe of {paid} and a loan's fee of {loan_fee}"
+        raise EncodeError("min_profit_wei", f"{share} leave nothing of a profit of {gross}")
+    kept_value = value * kept // gross
+    gas = expected_gas(opportunity) + (BRIBE_GAS if bribe else 0) + (LOAN_GAS[loan.kind] if loan else 0)
+    tip = priority_fee_wei(config.bid, kept_value, gas)
     fee = context.fee_rule(base_fee, tip)
     cost_native = gas * (fee.max_fee_per_gas_wei if fee.legacy else base_fee + tip)
-    floor = _break_even(opportunity.gross_profit_wei, value, cost_native)
-    hops = hops_of(opportunity, context.families, context.states)
+    floor = min(_break_even(gross, value, cost_native), kept)
     max_block = opportunity.block_number + config.inclusion_blocks
-    guards = guards_of(config, opportunity.block_number, context.execution_block)
+    probe = probe_of(hops, context.states) if config.guards.probe == "on" else None
+    guards = guards_of(
+        config, opportunity.block_number, context.execution_block, opportunity.block_hash, bribe, probe
+    )
     return Plan(
         plan_id=plan_id_of(opportunity),
         chain=opportunity.chain,
@@ -143,13 +161,42 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         gas_limit=gas * GAS_LIMIT_MARGIN_PPM // 1_000_000 + FIRST_WRITES_GAS * len(hops),
         expected_gas=gas,
         fee=fee,
-        expected_net_native_wei=value - cost_native,
+        expected_net_native_wei=kept_value - cost_native,
         found_at_number=opportunity.block_number,
         found_at_hash=opportunity.block_hash,
         max_block_number=max_block,
         lane=lane,
-        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states),
+        calldata=calldata_of(hops, profit_token, floor, guards, config.wrapped_native, context.states, loan),
+        bribe_wei=paid,
+        loan_fee_wei=loan_fee,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So much of a token is worth so much of the native coin."""
+
+    token_wei: int
+    native_wei: int
+
+
+def loan_of(hops: Sequence[Hop], context: PlanContext, rate: Rate, gas_price_wei: int) -> Loan | None:
+    """The cheapest lender of a cycle's first input, its gas included; None where one of its pools gives credit.
+
+    Raises ``EncodeError`` where nobody lends it.
+    """
+    if not needs_capital(hops):
+        return None
+    steps = places_of(hops, "", context.states).steps.values()
+    if any(isinstance(step, VaultSwap) and step.version == 3 for step in steps):
+        return None  # its books give credit as a manager's do
+    token, amount = hops[0].token_in, hops[0].amount_in_wei
+    busy = [hop.pool for hop in hops] + [step.vault for step in steps if isinstance(step, VaultSwap)]
+    per_gas_ppm = gas_price_wei * rate.token_wei * 1_000_000 // rate.native_wei if rate.native_wei > 0 else 0
+    loan = cheapest_loan(context.loans, token, amount, per_gas_ppm, busy)
+    if loan is None:
+        raise EncodeError("loan", f"no pool of the path gives credit, and nobody lends {amount} of {token}")
+    return loan
 
 
 def plan_id_of(opportunity: Opportunity) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ouro.execution.access_list import AccessList, of_plan, saved_gas
 from ouro.execution.evmdb import CallResult, Session
+from ouro.execution.program import PARENT_BYTES, parent_guard_at
 from ouro.execution.reading import BALANCE_OF
 from ouro.execution.reverts import RevertKind, classify_revert
 from ouro.execution.shadow import ShadowEvm
@@ -17,6 +18,8 @@ GAS_LIMIT_MARGIN_PPM = 1_200_000
 """Above the peak before refunds: every nested call keeps back 1/64, and a price that moved may cross more ticks."""
 
 _READ_GAS = 1_000_000
+_NON_ZERO_BYTE_GAS = 12
+"""What a byte of calldata costs more when it isn't zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Preflight:
         token = "0x" + calldata[19:39].hex()
         before = self._treasury_balance(token, context)
         with shadow.database.session(context) as session:
+            calldata, difference = _on_known_parent(calldata, session.parent_hash(context.number))
             result = session.run(operator, shadow.executor, calldata, gas)
             after = _balance(session, token, shadow.treasury) if result.ok else None
         if not result.ok:
@@ -71,7 +75,8 @@ class Preflight:
             return _refused(f"the treasury's balance of {token} can't be read")
         limit = result.gas_peak * GAS_LIMIT_MARGIN_PPM // 1_000_000
         amounts = realised(hops, result.logs)
-        return PreflightResult(True, after - before, result.gas_used, limit, None, "", amounts, result.logs)
+        used = result.gas_used + difference
+        return PreflightResult(True, after - before, used, limit, None, "", amounts, result.logs)
 
     def run_listed(
         self,
@@ -92,7 +97,8 @@ class Preflight:
         plain = self.run(calldata, operator, context, hops)
         if not plain.ok:
             return (), plain
-        listed = of_plan(hops, states, shadow.balance_slots, shadow.executor, shadow.treasury)
+        token = "0x" + calldata[19:39].hex()
+        listed = of_plan(hops, states, shadow.balance_slots, shadow.executor, shadow.treasury, token)
         saved = saved_gas(listed, (shadow.executor, operator))
         if saved <= 0:
             return (), plain
@@ -101,6 +107,19 @@ class Preflight:
     def _treasury_balance(self, token: Address, context: BlockContext) -> int | None:
         with self._shadow.database.session(context) as session:
             return _balance(session, token, self._shadow.treasury)
+
+
+def _on_known_parent(calldata: bytes, parent_hash: bytes) -> tuple[bytes, int]:
+    """The EVM here invents the hashes of blocks: a guard is asked for the one that it has.
+
+    Which block the trade is made for, the caller knows. With what the real bytes cost more.
+    """
+    at = parent_guard_at(calldata)
+    if at is None:
+        return calldata, 0
+    real, invented = calldata[at : at + PARENT_BYTES], parent_hash[:PARENT_BYTES]
+    difference = (invented.count(0) - real.count(0)) * _NON_ZERO_BYTE_GAS
+    return calldata[:at] + invented + calldata[at + PARENT_BYTES :], difference
 
 
 def _balance(session: Session, token: Address, holder: Address) -> int | None:

@@ -5,7 +5,7 @@ the list reads linearly and runs nested.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -37,7 +37,7 @@ class EncodeError(ValueError):
 
 
 class Kind(IntEnum):
-    """Operations of the executor; the numbers are its byte code. 21 to 31 are free."""
+    """Operations of the executor; the numbers are its byte code. 27 to 31 are free."""
 
     TRANSFER = 0
     V2_SWAP = 1
@@ -60,11 +60,46 @@ class Kind(IntEnum):
     WRAP = 18
     UNWRAP = 19
     GUARD_V3 = 20
+    EXCHANGE = 21
+    VAULT = 22
+    BINS = 23
+    ERC4626 = 24
+    SHARES = 25
+    VAULT_SWAP = 26
 
     @property
     def calls_back(self) -> bool:
         """Whether the rest of the program runs inside this operation's callback."""
         return self in _CALLING_BACK
+
+
+class Dialect(IntEnum):
+    """What an exchange is called; the numbers are the executor's. ``i`` and ``j`` are the coins' places."""
+
+    INT128 = 0
+    """``exchange(int128 i, int128 j, dx, min_dy)``: Curve's stable pools"""
+    UINT256 = 1
+    """``exchange(uint256 i, uint256 j, dx, min_dy)``: Curve's crypto pools"""
+    UNDERLYING = 2
+    """``exchange_underlying(int128 i, int128 j, dx, min_dy)`` of meta-pools"""
+    UINT8 = 3
+    """``swap(uint8 i, uint8 j, dx, minDy, deadline)``: the Solidity port of StableSwap"""
+    INT128_TO = 4
+    """``exchange(int128 i, int128 j, dx, min_dy, receiver)``: pools of the newer factories"""
+    UINT256_TO = 5
+    INT128_RECEIVED = 6
+    """``exchange_received(int128 i, int128 j, dx, min_dy, receiver)``: the pool already holds its input"""
+    UINT256_RECEIVED = 7
+
+    @property
+    def names_receiver(self) -> bool:
+        """Whether the pool pays whom it is told to; the others pay whoever calls."""
+        return self >= Dialect.INT128_TO
+
+    @property
+    def is_prepaid(self) -> bool:
+        """Whether the pool holds its input before."""
+        return self >= Dialect.INT128_RECEIVED
 
 
 _CALLING_BACK = frozenset(
@@ -101,9 +136,28 @@ _LAYOUT: dict[Kind, tuple[str, ...]] = {
     Kind.WRAP: ("index", "native"),
     Kind.UNWRAP: ("index",),
     Kind.GUARD_V3: ("pool",),
+    Kind.EXCHANGE: ("pool", "index", "dialect", "coins"),
+    Kind.VAULT: ("pool", "pool_id", "index", "token_out"),
+    Kind.BINS: ("pool",),
+    Kind.ERC4626: ("pool", "index"),
+    Kind.SHARES: ("pool", "index"),
+    Kind.VAULT_SWAP: ("pool", "token", "token_out"),
 }
-_SIZES = {"pool": 20, "fee3": 3, "index": 1, "key": 46, "token": 20, "fee14": 14, "native": 1}
-_WITH_RECIPIENT = frozenset((Kind.TRANSFER, Kind.V2_SWAP, Kind.V3_SWAP, Kind.SEND, Kind.V2_IN, Kind.TAKE))
+_SIZES = {"fee3": 3, "fee14": 14}
+_WITH_RECIPIENT = frozenset(
+    (
+        Kind.TRANSFER,
+        Kind.V2_SWAP,
+        Kind.V3_SWAP,
+        Kind.SEND,
+        Kind.V2_IN,
+        Kind.TAKE,
+        Kind.EXCHANGE,
+        Kind.VAULT,
+        Kind.BINS,
+        Kind.ERC4626,
+    )
+)
 _WITH_DIRECTION = frozenset(
     (
         Kind.V2_SWAP,
@@ -114,11 +168,18 @@ _WITH_DIRECTION = frozenset(
         Kind.GUARD_V2,
         Kind.GUARD_V3,
         Kind.LOAN_V3,
+        Kind.UNLOCK,
+        Kind.TAKE,
+        Kind.SETTLE,
+        Kind.BINS,
+        Kind.ERC4626,
+        Kind.SHARES,
     )
 )
-_WITHOUT_AMOUNT = frozenset((Kind.UNLOCK, Kind.SYNC, Kind.SETTLED))
+_WITHOUT_AMOUNT = frozenset((Kind.UNLOCK, Kind.SYNC, Kind.SETTLED, Kind.BINS))
 _ZERO_IS_ZERO = frozenset((Kind.RECEIVED, Kind.GUARD_V2, Kind.GUARD_V3))
-_FILLS_REGISTER = frozenset((Kind.RECEIVED, Kind.V2_IN, Kind.V4_SWAP))
+_FILLS_REGISTER = frozenset((Kind.RECEIVED, Kind.V2_IN, Kind.V4_SWAP, Kind.VAULT_SWAP))
+_BURNING = frozenset((Kind.ERC4626, Kind.SHARES))
 _FIXED_AMOUNT = frozenset(
     (Kind.V2_SWAP, Kind.V2_FLASH, Kind.LOAN_BALANCER, Kind.LOAN_V3, Kind.LOAN_AAVE, Kind.LOAN_MORPHO)
 )
@@ -142,9 +203,14 @@ class Op:
     ``amount_wei`` goes in for swaps by input, comes out for ``V2_SWAP`` and ``V2_FLASH``, moves for payments, is
     lent for loans, is left out of account for ``RECEIVED``, is compared for guards. 0 stands for the register where
     an operation before, in the same callback, filled it. ``to`` is None where the executor receives. ``token`` has
-    to be the profit token or on the program's list, except for ``TAKE`` and ``SYNC``. ``fee`` is the pair's in ppm
-    for ``V2_IN``, the lender's in wei for ``LOAN_AAVE``. ``zero_for_one`` selects reserve 1 for ``GUARD_V2``, token
-    1 for ``LOAN_V3``.
+    to be the profit token or on the list, except for ``TAKE``, ``SYNC`` and ``VAULT_SWAP``; it is what goes
+    in. ``fee`` is the pair's in ppm for ``V2_IN``, the lender's in wei for ``LOAN_AAVE``. ``zero_for_one`` selects
+    reserve 1 for ``GUARD_V2``, token 1 for ``LOAN_V3``, Balancer V3 for ``UNLOCK``, ``TAKE`` and ``SETTLE``,
+    redeeming for ``ERC4626`` and unwrapping for ``SHARES`` (their pool is then the token itself), and is
+    ``swapForY`` for ``BINS``.
+
+    ``dialect`` and ``coins`` (places in, out) belong to ``EXCHANGE``, ``pool_id`` (32 bytes of hex) to ``VAULT``
+    (whose pool is the vault), ``token_out`` to both kinds of vault.
     """
 
     kind: Kind
@@ -155,6 +221,22 @@ class Op:
     token: Address | None = None
     fee: int = 0
     key: PoolKey | None = None
+    dialect: Dialect | None = None
+    coins: tuple[int, int] | None = None
+    pool_id: str | None = None
+    token_out: Address | None = None
+
+    @property
+    def pays_here_only(self) -> bool:
+        """An exchange that names no receiver pays whoever calls."""
+        return self.kind is Kind.EXCHANGE and self.dialect is not None and not self.dialect.names_receiver
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether the operation names a token that goes in; a pool that has it already is not told."""
+        if self.kind is Kind.EXCHANGE and self.dialect is not None and self.dialect.is_prepaid:
+            return False
+        return any(part in _LAYOUT[self.kind] for part in ("token", "index"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +269,21 @@ class Program:
     bribe: Bribe | None = None
     tokens: tuple[Address, ...] = ()
     held: bool = False
+
+
+def parent_guard_at(calldata: bytes) -> int | None:
+    """Where a program names the block before its own; None where it doesn't, or is not a program."""
+    if len(calldata) < _HEADER_BYTES or calldata[0] & _VERSION_BITS or not calldata[0] & _PARENT:
+        return None
+    return _HEADER_BYTES + 5 * bool(calldata[0] & _DEADLINE)
+
+
+def bribe_share_ppm(calldata: bytes) -> int:
+    """The share that a program pays away, read from its header alone; 0 where it is none or not a program."""
+    if len(calldata) < _HEADER_BYTES or calldata[0] & _VERSION_BITS or not calldata[0] & _BRIBE:
+        return 0
+    at = _HEADER_BYTES + 5 * bool(calldata[0] & _DEADLINE) + PARENT_BYTES * bool(calldata[0] & _PARENT)
+    return int.from_bytes(calldata[at : at + 3].ljust(3, b"\0"), "big")
 
 
 # --------------------------------------------------------------------------------------------------------- encoding
@@ -274,11 +371,19 @@ def _check_op(where: str, op: Op, register: bool) -> None:
             raise EncodeError(f"{where}.amount_wei", "0 means the register, which nothing before has filled here")
     if (op.pool is not None) != ("pool" in layout):
         raise EncodeError(f"{where}.pool", f"{op.kind.name} {'needs a' if 'pool' in layout else 'names no'} pool")
-    needs_token = any(part in layout for part in ("token", "index"))
-    if (op.token is not None) != needs_token:
-        raise EncodeError(f"{where}.token", f"{op.kind.name} {'needs a' if needs_token else 'names no'} token")
+    for part in ("dialect", "coins", "pool_id", "token_out"):
+        if (getattr(op, part) is not None) != (part in layout):
+            raise EncodeError(
+                f"{where}.{part}", f"is {'needed' if part in layout else 'not taken'} by {op.kind.name}"
+            )
+    if (op.token is not None) != op.needs_token:
+        raise EncodeError(f"{where}.token", f"{op.kind.name} {'needs a' if op.needs_token else 'names no'} token")
+    if op.kind in _BURNING and op.zero_for_one and op.pool != op.token:
+        raise EncodeError(f"{where}.pool", "shares are burnt by their own contract: pool and token are the same")
     if (op.key is not None) != ("key" in layout):
         raise EncodeError(f"{where}.key", f"{op.kind.name} {'needs a' if 'key' in layout else 'has no'} pool key")
+    if op.to is not None and op.pays_here_only:
+        raise EncodeError(f"{where}.to", "this exchange names no receiver: it pays the executor")
     if op.to is not None and op.kind not in _WITH_RECIPIENT:
         problem = (
             "a pair calls back whoever receives, so a flash swap pays the executor"
@@ -313,8 +418,19 @@ def _encode_part(where: str, op: Op, part: str, listed: Sequence[Address]) -> by
         return address_bytes(f"{where}.pool", op.pool or "")
     if part == "token":
         return bytes(20) if op.token == NATIVE else address_bytes(f"{where}.token", op.token or "")
+    if part == "index" and not op.needs_token:
+        return bytes(1)
     if part in ("index", "native"):
         return bytes([_index(where, NATIVE if part == "native" else op.token or "", listed)])
+    if part == "token_out":
+        return address_bytes(f"{where}.token_out", op.token_out or "")
+    if part == "dialect":
+        assert op.dialect is not None
+        return bytes([op.dialect])
+    if part == "coins":
+        return bytes([_coins(where, op)])
+    if part == "pool_id":
+        return _pool_id(where, op.pool_id or "")
     if part == "fee3":
         _in_range(f"{where}.fee", op.fee, 0, 999_999)
         return op.fee.to_bytes(3, "big")
@@ -335,7 +451,26 @@ def _encode_key(where: str, key: PoolKey) -> bytes:
     return low + high + key.fee_ppm.to_bytes(3, "big") + key.tick_spacing.to_bytes(3, "big")
 
 
-_NATIVE_ALLOWED = frozenset((Kind.SETTLE, Kind.RECEIVED))
+def _coins(where: str, op: Op) -> int:
+    i, j = op.coins or (0, 0)
+    _in_range(f"{where}.coins", i, 0, 15)
+    _in_range(f"{where}.coins", j, 0, 15)
+    if i == j:
+        raise EncodeError(f"{where}.coins", f"{i} goes in and comes out")
+    return i << 4 | j
+
+
+def _pool_id(where: str, value: str) -> bytes:
+    try:
+        raw = bytes.fromhex(value.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 32 or not any(raw):
+        raise EncodeError(f"{where}.pool_id", f"{value!r} is not the id of a pool in its vault: 32 bytes")
+    return raw
+
+
+_NATIVE_ALLOWED = frozenset((Kind.SETTLE, Kind.RECEIVED, Kind.EXCHANGE))
 
 
 def _index(where: str, token: Address, listed: Sequence[Address]) -> int:
@@ -347,7 +482,9 @@ def _index(where: str, token: Address, listed: Sequence[Address]) -> int:
 def _listed(program: Program) -> tuple[Address, ...]:
     listed = (program.profit_token, *program.tokens)
     for k, op in enumerate(program.ops):
-        if op.token == NATIVE and "index" in _LAYOUT[op.kind] and op.kind not in _NATIVE_ALLOWED:
+        to_vault = op.kind is Kind.SETTLE and op.zero_for_one
+        allowed = op.kind in _NATIVE_ALLOWED and not to_vault
+        if op.token == NATIVE and "index" in _LAYOUT[op.kind] and not allowed:
             raise EncodeError(f"ops[{k}].token", f"{op.kind.name} can't move the native coin")
     return listed
 
@@ -457,7 +594,11 @@ def _decode_ops(reader: _Reader, listed: Sequence[Address]) -> tuple[Op, ...]:
             fields["key"] = PoolKey(low, high, fee_ppm, spacing, explicit or NATIVE)
         elif mode != _TO_EXECUTOR:
             raise EncodeError(f"ops[{k}].to", f"{kind.name} has no recipient")
-        ops.append(Op(kind=kind, zero_for_one=zero_for_one, amount_wei=amount, to=to, **fields))
+        op = Op(kind=kind, zero_for_one=zero_for_one, amount_wei=amount, to=to, **fields)
+        if op.kind is Kind.EXCHANGE and not op.needs_token:
+            op = replace(op, token=None)
+        _check_decoded(f"ops[{k}]", op)
+        ops.append(op)
         caller = pool if kind.calls_back else caller
     return tuple(ops)
 
@@ -473,8 +614,14 @@ def _decode_op(
     amount = reader.number(14, where)
     fields: dict[str, Any] = {}
     for part in _LAYOUT[kind]:
-        if part in ("pool", "token"):
+        if part in ("pool", "token", "token_out"):
             fields[part] = reader.address(where)
+        elif part == "dialect":
+            fields[part] = _dialect(where, reader.number(1, where))
+        elif part == "coins":
+            fields[part] = divmod(reader.number(1, where), 16)
+        elif part == "pool_id":
+            fields[part] = "0x" + reader.take(32, where).hex()
         elif part in ("fee3", "fee14"):
             fields["fee"] = reader.number(_SIZES[part], where)
         elif part == "key":
@@ -488,6 +635,21 @@ def _decode_op(
                 raise EncodeError(f"{where}.token", f"{token} is not the native coin")
     mode = op >> 1 & 3
     return kind, mode, bool(op & 1), amount, fields, reader.address(where) if mode == _TO_EXPLICIT else None
+
+
+def _dialect(where: str, number: int) -> Dialect:
+    try:
+        return Dialect(number)
+    except ValueError:
+        raise EncodeError(f"{where}.dialect", f"{number} is the name of no exchange") from None
+
+
+def _check_decoded(where: str, op: Op) -> None:
+    """What only hand-made bytes have: the executor would run it in another way than it reads."""
+    if op.pays_here_only and op.to is not None:
+        raise EncodeError(f"{where}.to", "this exchange names no receiver: it pays the executor")
+    if op.kind in _BURNING and op.zero_for_one and op.pool != op.token:
+        raise EncodeError(f"{where}.pool", "shares are burnt by their own contract: pool and token are the same")
 
 
 def _token_at(where: str, index: int, listed: Sequence[Address]) -> Address:

@@ -23,6 +23,8 @@ _COMPETITIVE = {
     selector("InsufficientLiquidity()"): "InsufficientLiquidity",
     selector("insufficientInputAmount()"): "insufficientInputAmount",
     selector("invalidLimitSqrtPrice()"): "invalidLimitSqrtPrice",
+    # A venue before gave less than planned, so that the next one can't pull all of it.
+    selector("ERC20InsufficientBalance(address,uint256,uint256)"): "ERC20InsufficientBalance",
 }
 _BUGS = {
     selector(f"{name}()"): name
@@ -43,8 +45,9 @@ _BUGS = {
 }
 _BALANCE_FELL = selector("BalanceFell(address)")
 # Pairs of every V2 fork: "<Name>: K" when the fixed output no longer fits, INSUFFICIENT_LIQUIDITY when it exceeds
-# the reserve. V3 pools: IIA when less arrived than they ask, SPL when the price already stands at its bound.
-_MOVED = re.compile(r"(?:[^:]*: ?(?:K|INSUFFICIENT_LIQUIDITY)|IIA|SPL)")
+# the reserve. V3 pools: IIA when less arrived than they ask, SPL when the price already stands at its bound. Tokens
+# of OpenZeppelin's older kind: less is here than a venue was to pull.
+_MOVED = re.compile(r"(?:[^:]*: ?(?:K|INSUFFICIENT_LIQUIDITY)|IIA|SPL|ERC20: transfer amount exceeds balance)")
 
 
 def classify_revert(data: bytes) -> tuple[RevertKind, str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ouro.execution.contract import OPERATORS_SLOT, SCRATCH_SLOTS
+from ouro.execution.capital import LoanKind, LoanSource
+from ouro.execution.contract import BRIBE_RECIPIENTS_SLOT, OPERATORS_SLOT, SCRATCH_SLOTS
 from ouro.execution.evmdb import EvmDatabase, read_word_call
 from ouro.execution.program import NATIVE
 from ouro.execution.reading import (
@@ -25,11 +26,12 @@ from ouro.execution.reading import (
     read_native,
     read_words,
 )
+from ouro.execution.rehearsal import rehearsal
 from ouro.execution.slots import BalanceSlot
 from ouro.hashing import keccak
 from ouro.protocols.base import BalanceChange, Family, StorageWrite, home_of
 from ouro.protocols.registry import FAMILIES
-from ouro.protocols.storage import Place
+from ouro.protocols.storage import Place, ViewCall
 from ouro.types import Address, PoolId
 
 _EXECUTOR_SLOTS = (*range(4), *SCRATCH_SLOTS)
@@ -68,8 +70,18 @@ class _Block:
 class ShadowEvm:
     """One chain's copy. ``number`` is the block whose state it holds; ``ring_depth`` how far it can go back."""
 
-    def __init__(self, chain: str, chain_id: int, *, ring_depth: int = 64, spec_id: str = "Cancun") -> None:
+    def __init__(
+        self,
+        chain: str,
+        chain_id: int,
+        *,
+        ring_depth: int = 64,
+        spec_id: str = "Cancun",
+        bribe_recipients: Sequence[Address] = (),
+    ) -> None:
         self.chain = chain
+        self._bribe_recipients = tuple(bribe_recipients)
+        self.lenders: tuple[LoanSource, ...] = ()
         self.number = -1
         self.database = EvmDatabase(spec_id, chain_id)
         self.balance_slots: dict[Address, BalanceSlot] = {}
@@ -105,6 +117,14 @@ class ShadowEvm:
         await self._load_executor(reader, operators)
         await self.add(reader, states)
 
+    def adopt(self, number: int, executor: Address, treasury: Address, states: Iterable[Any]) -> None:
+        """Take over what was put into ``database`` (and ``balance_slots``, ``faults``) as the state after block
+        ``number``."""
+        self.number, self.executor, self.treasury = number, executor, treasury
+        self._journal.clear()
+        self._pools = {state.address: state for state in states}
+        self._added_at = dict.fromkeys(self._pools, number)
+
     async def add(self, reader: Reader, states: Iterable[Any], *, again: bool = False) -> None:
         """Read more pools (and their tokens) at the block that the copy holds; with ``again`` also known ones.
 
@@ -128,6 +148,34 @@ class ShadowEvm:
         self._pools.update(fresh)
         self._added_at.update(dict.fromkeys(fresh, number))
 
+    async def add_lenders(
+        self, reader: Reader, sources: Sequence[LoanSource], operators: Sequence[Address]
+    ) -> None:
+        """Read what a loan of each source touches, so that plans on it can be rehearsed; ``lenders`` are those.
+
+        Found by asking the node what a loan of one unit, paid back at once, would touch. A lender that refuses, or
+        a node that can't tell, is named in ``faults`` and left out.
+        """
+        self.lenders = tuple(source for source in sources if source.kind is LoanKind.INVENTORY)
+        for source in sources:
+            if source.kind is LoanKind.INVENTORY or not operators:
+                continue
+            if source.kind is LoanKind.V3_FLASH and self.has(source.lender):
+                self.lenders += (source,)  # a watched pool: all its words are here
+                continue
+            call = ViewCall(self.executor, rehearsal(source), operators[0])
+            found = await read_accesses(reader, [call], self.number)
+            if source.lender not in found.contracts:
+                self.faults[source.lender] = f"no loan of {source.token} could be tried there"
+                continue
+            codes = await read_codes(reader, found.contracts, self.number)
+            native = await read_native(reader, found.contracts, self.number)
+            words = await read_words(reader, found.places, self.number)
+            known = self.database.codes
+            fresh = {address: code for address, code in codes.items() if not known.get(address)}
+            self._put(Readings(words, native, fresh))
+            self.lenders += (source,)
+
     async def reload_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
         """Read the executor's own words again, at the copy's block. Raises ShadowError when it can't be read."""
         await self._load_executor(reader, operators)
@@ -150,14 +198,16 @@ class ShadowEvm:
         return f": {self.faults.get(address, 'it was not loaded')}"
 
     async def _load_executor(self, reader: Reader, operators: Sequence[Address]) -> None:
-        slots = [*_EXECUTOR_SLOTS, *(_operator_slot(operator) for operator in operators)]
-        codes = await read_codes(reader, [self.executor], self.number)
+        slots = [*_EXECUTOR_SLOTS, *(_entry(operator, OPERATORS_SLOT) for operator in operators)]
+        slots += [_entry(account, BRIBE_RECIPIENTS_SLOT) for account in self._bribe_recipients]
+        codes = await read_codes(reader, [self.executor, *self._bribe_recipients], self.number)
+        balances = await read_native(reader, self._bribe_recipients, self.number)
         words = await read_words(reader, [(self.executor, slot) for slot in slots], self.number)
         if not codes.get(self.executor) or len(words) != len(slots):
             raise ShadowError(f"{self.chain}: no executor code or state at {self.executor}, block {self.number}")
         for operator in operators:
             self.database.set_account(operator.lower(), balance_wei=10**24)
-        self._put(Readings(words, codes=codes))
+        self._put(Readings(words, native=balances, codes=codes))
         self.treasury = "0x" + (words[self.executor, 2] & (1 << 160) - 1).to_bytes(20, "big").hex()
 
     async def _read_pools(self, reader: Reader, states: Sequence[Any]) -> Readings:
@@ -225,16 +275,26 @@ class ShadowEvm:
         """
         if number != self.number + 1:
             raise ShadowError(f"{self.chain}: block {number} does not follow {self.number}; load the shadow anew")
-        block = _Block(number, [])
+        fresh: dict[Place, int] = {}
+        words, slots = self.database.words, self.balance_slots
         for family, state, delta in deltas:
-            if state.address in self._pools:
-                for change in family.storage_writes(state, delta):
-                    self._change(block, change)
-                place = family.paid_fee_place(state, delta)
-                if place is not None and not self.database.words.get(place):
-                    self._change(block, StorageWrite(*place, 1))
-                self._pools[state.address] = state
-        self._journal.append(block)
+            if state.address not in self._pools:
+                continue
+            for change in family.storage_writes(state, delta):
+                if isinstance(change, StorageWrite):
+                    fresh[change.address, change.slot] = change.value
+                elif (slot := slots.get(change.token)) is not None:
+                    place = change.token, slot.slot(change.holder)
+                    held = fresh[place] if place in fresh else words.get(place, 0)
+                    fresh[place] = (held + change.change_wei) & _U256
+            paid = family.paid_fee_place(state, delta)
+            if paid is not None and not words.get(paid) and not fresh.get(paid):
+                fresh[paid] = 1
+            self._pools[state.address] = state
+        # Each word once, however often the block wrote it.
+        undo: list[tuple[Address, int, int | None]] = [(*place, words.get(place)) for place in fresh]
+        self.database.write_all(fresh)
+        self._journal.append(_Block(number, undo))
         self.number = number
 
     async def reread(self, reader: Reader, states: Iterable[Any]) -> None:
@@ -263,17 +323,10 @@ class ShadowEvm:
         for address, balance_wei in coins.items():
             self.database.set_account(address, self.database.codes[address], balance_wei)
 
-    def _change(self, block: _Block, change: StorageWrite | BalanceChange) -> None:
-        if isinstance(change, StorageWrite):
-            address, slot, value = change.address, change.slot, change.value
-        else:
-            place = self.balance_slots.get(change.token)
-            if place is None:
-                return
-            address, slot = change.token, place.slot(change.holder)
-            value = (self.database.words.get((address, slot), 0) + change.change_wei) & _U256
+    def _change(self, block: _Block, change: StorageWrite) -> None:
+        address, slot = change.address, change.slot
         block.undo.append((address, slot, self.database.words.get((address, slot))))
-        self.database.write(address, slot, value)
+        self.database.write(address, slot, change.value)
 
     def rollback(self, to_number: int) -> None:
         """Back to the state after ``to_number``. Raises ShadowError, nothing changed, when that is too far."""
@@ -342,6 +395,7 @@ def clone_target(code: bytes) -> Address | None:
     return None
 
 
-def _operator_slot(operator: Address) -> int:
-    padded = bytes(12) + bytes.fromhex(operator[2:])
-    return int.from_bytes(keccak(padded + OPERATORS_SLOT.to_bytes(32, "big")), "big")
+def _entry(account: Address, mapping: int) -> int:
+    """Where a mapping by account keeps its word."""
+    padded = bytes(12) + bytes.fromhex(account[2:])
+    return int.from_bytes(keccak(padded + mapping.to_bytes(32, "big")), "big")

@@ -4,7 +4,7 @@ from ouro.protocols.registry import FAMILIES
 from ouro.protocols.steps import Shape
 from ouro.types import Hop
 
-EXECUTABLE = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED))
+EXECUTABLE = frozenset(Shape)
 """Shapes that programs of the executor can express."""
 
 GIVES_CREDIT = frozenset((Shape.PAIR, Shape.CONCENTRATED, Shape.MANAGED))

@@ -61,6 +61,7 @@ class Submitted:
     signed_us: int
     sent_us: int
     handover: Handover
+    journaled_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +120,16 @@ class Submitter:
             await self._journal.attempt(attempt, plan, decided_us, signed_us)
         except Exception as error:  # whatever the books' trouble is: unwritten bytes are never sent
             return NotSent(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"), True)
+        journaled_us = _since_us(received_ns)
         follow(attempt)
         if _since_us(began_ns) > self._patience_us:
             log.warning("withheld", attempt=attempt.attempt_id, waited_ms=_since_us(began_ns) // 1_000)
-            return Submitted(attempt, signed_us, _since_us(received_ns), Handover.WITHHELD)
+            return Submitted(attempt, signed_us, _since_us(received_ns), Handover.WITHHELD, journaled_us)
         handover = await self._hand_over(attempt)
         sent_us = _since_us(received_ns)
         if handover in (Handover.ACCEPTED, Handover.KNOWN):
             self._journal.sent(attempt.attempt_id, sent_us)
-        return Submitted(attempt, signed_us, sent_us, handover)
+        return Submitted(attempt, signed_us, sent_us, handover, journaled_us)
 
     async def resend(self, attempt: Attempt) -> Handover:
         """Hand the same bytes over again (recovery, reorg)."""

@@ -37,13 +37,18 @@ def segment_fault(segs: Segments) -> str | None:
         # written so that a NaN anywhere fails
         good = 0.0 < r_in <= MAX_RESERVE and 0.0 < r_out <= MAX_RESERVE and 0.0 < gamma <= 1.0 and cap_in > 0.0
         return None if good else "a reserve, fee or capacity is zero, not a number, or absurd"
-    reserves = segs[:, :2]
-    good = bool(
-        np.all(reserves > 0.0)
-        and np.all(reserves <= MAX_RESERVE)
-        and np.all(segs[:, 2] > 0.0)
-        and np.all(segs[:, 2] <= 1.0)
-        and np.all(segs[:, 3] > 0.0)
+    if not segs.shape[0]:
+        return None
+    # a NaN makes minimum and maximum one, and no comparison with it is true
+    least, most = segs.min(axis=0).tolist(), segs.max(axis=0).tolist()
+    good = (
+        least[0] > 0.0
+        and least[1] > 0.0
+        and most[0] <= MAX_RESERVE
+        and most[1] <= MAX_RESERVE
+        and least[2] > 0.0
+        and most[2] <= 1.0
+        and least[3] > 0.0
     )
     return None if good else "a reserve, fee or capacity is zero, not a number, or absurd"
 

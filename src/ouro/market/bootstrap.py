@@ -10,6 +10,8 @@ from typing import Any
 
 from ouro.chain.rpc import Caller
 from ouro.config.model import ChainConfig
+from ouro.market.codeguard import check_codes
+from ouro.market.codes import codes_path
 from ouro.market.discovery import Discovered, discover, silent
 from ouro.market.errors import SnapshotError, SyncError
 from ouro.market.journal import Head
@@ -74,6 +76,8 @@ async def load_market(
                 Head(block.number, block.hash, block.timestamp, block.base_fee_wei), loaded.states.values()
             )
             market.rejected.update(found.refused | loaded.rejected)
+            if data_dir is not None:
+                await check_codes(market, chain_config, reader, codes_path(data_dir, chain_name), block, report)
             return market, block.number, block.hash
         report(f"{chain_name}: block {block.number} was reorganised away while it was read; again")
     raise SyncError(

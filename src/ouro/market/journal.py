@@ -1,5 +1,6 @@
 """What the market passes out and keeps: its head, the result of a block, and the record that undoes one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -44,13 +45,17 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What a block did. ``touched`` are sorted pool ids; ``deltas`` are in log order."""
+    """What a block did. ``touched`` are sorted pool ids; ``deltas`` are in order within each pool, several logs
+    in one where no state on the way can matter. ``movers``: known pools with logs, and their first transaction.
+    ``drifted`` are pools that no log moved but that trade otherwise at the new time."""
 
     touched: npt.NDArray[np.int32]
     deltas: tuple[PoolDelta, ...] = ()
     unknown_logs: int = 0
     quarantined: tuple[tuple[PoolId, str], ...] = ()
     new_pools: tuple[NewPool, ...] = ()
+    movers: Mapping[PoolId, int] = field(default_factory=dict)
+    drifted: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(slots=True)

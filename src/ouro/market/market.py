@@ -6,7 +6,7 @@ can't be decoded takes only its own pool out (quarantine).
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ouro.hashing import topic
 from ouro.market.arrays import MarketArrays
 from ouro.market.creation import creation_topics, decode_creation
 from ouro.market.errors import MarketError, Remedy
+from ouro.market.fold import by_pool
 from ouro.market.journal import ApplyResult, Draft, Head, PoolDelta, Quarantine, Record, head_of
 from ouro.market.tokens import TokenInfo
 from ouro.market.venues import NATIVE, pool_of
@@ -35,6 +36,14 @@ def _ethereum_base_fee(update: BlockUpdate) -> int:
 
 def _pool_ids(ids: Iterable[int]) -> npt.NDArray[np.int32]:
     return np.array(sorted(ids), dtype=np.int32)
+
+
+def _time_key(family: Any, state: Any, context: BlockContext) -> Any:
+    """What of a pool's prices follows from the executing block's time; None where its state can't say."""
+    try:
+        return family.time_key(state, context)
+    except Exception:  # whatever a hostile history provokes, its pieces will tell
+        return None
 
 
 class Market:
@@ -72,6 +81,8 @@ class Market:
         self.counters: Counter[str] = Counter()
         self.head: Head | None = None
         self._pool_family: list[Family] = []
+        self._time_keys: dict[int, Any] = {}
+        """What the pieces of pools whose prices follow the clock were made for, by pool id; see ``_drifted``."""
         self._native = wrapped_native
         self._managers = {
             factory: self.families[dex.family]
@@ -247,9 +258,9 @@ class Market:
                 self._draft_log(draft, pool_id, log, record.update.timestamp)
         self._commit_states(draft, record)
 
-    def set_quarantine(self, pool: PoolId, reason: str) -> None:
-        """Take a pool out of use until ``install`` brings it back; a rollback does not."""
-        self.quarantine[pool] = Quarantine(reason, self.head.number if self.head else 0, None)
+    def set_quarantine(self, pool: PoolId, reason: str, *, final: bool = False) -> None:
+        """Take a pool out of use until ``install`` brings it back, ``final``: for good; a rollback does not."""
+        self.quarantine[pool] = Quarantine(reason, self.head.number if self.head else 0, None, final)
         self.counters["quarantined"] += 1
         self.arrays.disable(self.pool_index[pool])
 
@@ -263,13 +274,14 @@ class Market:
         self._check(update)
         context = self._context_after(update)
         draft = Draft()
-        for log in update.logs:
-            self._draft(draft, log, update.timestamp)
+        movers = self._draft_block(draft, update)
         record = Record(update)
         self._commit_states(draft, record)
         self._advance(record, context)
         touched = draft.states.keys() | draft.faults.keys()
         self._write_arrays(touched)
+        drifted = self._drifted()
+        self._write_arrays(drifted)
         self.counters["blocks"] += 1
         self.counters["unknown_logs"] += draft.unknown_logs
         return ApplyResult(
@@ -278,6 +290,8 @@ class Market:
             unknown_logs=draft.unknown_logs,
             quarantined=tuple((self.addresses[pool_id], why) for pool_id, why in draft.faults.items()),
             new_pools=tuple(draft.new_pools),
+            drifted=_pool_ids(drifted),
+            movers=movers,
         )
 
     def rollback(self, to_number: int, to_hash: Hash) -> npt.NDArray[np.int32]:
@@ -301,7 +315,20 @@ class Market:
             self._step_back(dropped[0].update)
             self.counters["rolled_back_blocks"] += len(dropped)
         self._write_arrays(touched)
-        return _pool_ids(touched)
+        drifted = self._drifted()
+        self._write_arrays(drifted)
+        return _pool_ids(touched.union(drifted))
+
+    def foresee(self) -> Iterator[None]:
+        """Have ready what pools whose prices follow the clock will be at the next block, if that is on time.
+
+        Yields after each pool, so that the caller can do it bit by bit between two blocks.
+        """
+        timestamp = self._context.timestamp + self._block_time_s
+        context = BlockContext(self._context.number + 1, timestamp, self._context.base_fee_wei)
+        for pool_id in list(self._time_keys):
+            _time_key(self._pool_family[pool_id], self.states[self.addresses[pool_id]], context)
+            yield
 
     def finalised(self, depth: int) -> tuple[Head, dict[PoolId, Any]] | None:
         """The states ``depth`` blocks below the head, without pools in quarantine; None when the ring is shorter.
@@ -352,6 +379,47 @@ class Market:
                 what = "twice" if log.log_index == last else "out of order"
                 raise MarketError(f"{name} carries log {log.log_index} {what}", Remedy.FIX_FEED)
             last = log.log_index
+
+    def _draft_block(self, draft: Draft, update: BlockUpdate) -> dict[PoolId, int]:
+        """Every log of the block into ``draft``; returns the known pools with the transaction that came first.
+
+        Pools don't depend on one another, so the logs are taken pool by pool, unless one changes contracts.
+        """
+        found = by_pool(update.logs, self.pool_index, self._managers)
+        if any(log.topics and log.topics[0] in UPGRADE_TOPICS for log in update.logs):
+            for log in update.logs:
+                self._draft(draft, log, update.timestamp)
+            return found.movers
+        for log in found.unknown:
+            self._draft_unknown(draft, log)
+        for pool_id, own in found.groups.items():
+            self._draft_pool(draft, pool_id, own, update.timestamp)
+        return found.movers
+
+    def _draft_pool(self, draft: Draft, pool_id: int, logs: list[Log], timestamp: int) -> None:
+        """The logs of one pool, folded where its family allows it and nothing about them is odd."""
+        pool, family = self.addresses[pool_id], self._pool_family[pool_id]
+        if pool in self.quarantine:
+            self.counters["quarantined_logs"] += len(logs)
+            return
+        if family.folds:
+            wanted = self._topics[family.name]
+            own = [log for log in logs if log.topics and log.topics[0] in wanted]
+            if not own:
+                return
+            try:
+                folded = family.fold(self.states[pool], own, timestamp)
+            except Exception:  # one by one it is found out which, and why
+                folded = None
+            if folded is not None:
+                draft.states[pool_id], led = folded
+                draft.deltas += [PoolDelta(family, *step) for step in led]
+                return
+        for log in logs:
+            if pool_id in draft.faults:
+                self.counters["quarantined_logs"] += 1
+            else:
+                self._draft_log(draft, pool_id, log, timestamp)
 
     def _draft(self, draft: Draft, log: Log, timestamp: int) -> None:
         if log.topics and log.topics[0] in UPGRADE_TOPICS:
@@ -449,6 +517,17 @@ class Market:
             self.quarantine[self.addresses[pool_id]] = Quarantine(reason, to_number, None)
         return late
 
+    def _drifted(self) -> list[int]:
+        """Pools whose pieces are others now for no other reason than that the executing block's time is another."""
+        found = []
+        for pool_id, known in self._time_keys.items():
+            address = self.addresses[pool_id]
+            if address not in self.quarantine:
+                key = _time_key(self._pool_family[pool_id], self.states[address], self._context)
+                if key != known:
+                    found.append(pool_id)
+        return found
+
     def _write_arrays(self, pool_ids: Iterable[int]) -> None:
         """Segments of these pools. One that can't be expressed is out of the search, its state stays exact."""
         arrays = self.arrays
@@ -458,6 +537,8 @@ class Market:
                 arrays.disable(pool_id)
                 continue
             state, family = self.states[address], self._pool_family[pool_id]
+            if family.follows_clock:
+                self._time_keys[pool_id] = _time_key(family, state, self._context)
             try:
                 segments = [
                     family.segments(state, int(arrays.edge_i[e]), int(arrays.edge_j[e]), self._context)

@@ -57,6 +57,20 @@ def weighted_median(values: Floats, weights: Floats) -> float:
     return float(values[order][np.searchsorted(reached, reached[-1] / 2.0)])
 
 
+def _weighted_medians(
+    groups: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], values: Floats, weights: Floats
+) -> Floats:
+    """``weighted_median`` of each group at once; ``groups`` ascend, ``starts`` are where each begins."""
+    order = np.lexsort((values, groups))
+    reached = np.cumsum(weights[order])
+    before = np.concatenate(([0.0], reached[starts[1:] - 1]))
+    ends = np.append(starts[1:], len(values))
+    half = before + (reached[ends - 1] - before) / 2.0
+    # the sums over all groups ascend, so one search finds every group's middle; rounding may not leave the group
+    middle = np.clip(np.searchsorted(reached, half), starts, ends - 1)
+    return values[order][middle]
+
+
 class PoolPrices:
     """Prices of one chain's tokens. ``refresh`` when the market has moved; everything else reads the last table."""
 
@@ -98,10 +112,10 @@ class PoolPrices:
             fresh_price[native], fresh_support[native] = 1.0, np.inf
             order = heard[np.argsort(token[heard], kind="stable")]
             tokens, starts = np.unique(token[order], return_index=True)
-            for token_id, group in zip(tokens.tolist(), np.split(order, starts[1:]), strict=True):
-                fresh_price[token_id] = weighted_median(values[group], weights[group])
+            if len(tokens):
+                fresh_price[tokens] = _weighted_medians(token[order], starts, values[order], weights[order])
                 # the widest path, not the sum: tokens that only quote each other can't add to their weight
-                fresh_support[token_id] = weights[group].max()
+                fresh_support[tokens] = np.maximum.reduceat(weights[order], starts)
             price, support = fresh_price, fresh_support
         return price
 

@@ -11,7 +11,7 @@ our executor, is only told by the flags, by the trial's date, and in the end by 
 import asyncio
 import secrets
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +34,8 @@ KIND, VERSION = "ouro-tokens", 1
 TIMEOUT_S = 60.0
 MAX_READS = 4000
 MAX_TRIALS_AT_ONCE = 2
+
+_CHEAPEST = ("pair", "solidly", "ticks", "holder")
 
 
 class Verdict(StrEnum):
@@ -155,6 +157,20 @@ class TokenBook:
                 return f"token {token}: {report.reason} (block {report.block_number})"
         return None
 
+    def is_admitted(self, token: Address) -> bool:
+        """Whether its pools may be traded: tried without anything odd, or trusted."""
+        report = self.reports.get(token)
+        return token in self.trusted or (report is not None and report.verdict is Verdict.ADMITTED)
+
+    def waits_for(self, tokens: Iterable[Address]) -> str | None:
+        """Why a pool of these tokens has to wait; None where each is admitted."""
+        for token in tokens:
+            if not self.is_admitted(token):
+                report = self.reports.get(token)
+                why = "not been tried yet" if report is None else f"not been admitted yet: {report.reason}"
+                return f"token {token} has {why}"
+        return None
+
     def missing(self, tokens: Iterable[Address]) -> list[Address]:
         """Tokens that no trial gave a verdict on."""
         seen = (token for token in dict.fromkeys(tokens) if token not in self.trusted)
@@ -196,10 +212,15 @@ async def admit(
     block: PinnedBlock,
     chain_id: int,
     *,
+    skip: Collection[Address] = (),
+    heard: Callable[[TokenReport], None] = lambda _: None,
     spec_id: str = "Cancun",
     pools_per_token: int = 3,
 ) -> list[TokenReport]:
-    """Probe every token of ``states`` without a verdict, in its pools in turn until one gives it. What is new."""
+    """Probe every token of ``states`` without a verdict, in its pools in turn until one gives it. What is new.
+
+    Tokens that most pools wait for come first; ``heard`` gets each report as it comes, ``skip`` are not tried now.
+    """
     pools: dict[Address, list[PoolState]] = {}
     for state in states.values():
         for token in state.tokens:
@@ -208,16 +229,19 @@ async def admit(
 
     async def one(token: Address) -> TokenReport | None:
         report = None
-        for state in _best_first(pools[token])[:pools_per_token]:
-            async with gate:
+        async with gate:
+            for state in _best_first(token, pools[token], book)[:pools_per_token]:
                 report = await probe_token(reader, token, state, block, chain_id, spec_id=spec_id)
-            if report.verdict is not Verdict.UNKNOWN:
-                break
+                if report.verdict is not Verdict.UNKNOWN:
+                    break
         if report is not None:
             book.add(report)
+            heard(report)
         return report
 
-    return [report for report in await asyncio.gather(*map(one, book.missing(pools))) if report is not None]
+    wanted = [token for token in book.missing(pools) if token not in skip]
+    wanted.sort(key=lambda token: -len(pools[token]))
+    return [report for report in await asyncio.gather(*map(one, wanted)) if report is not None]
 
 
 def quarantine_refused(market: Quarantines, book: TokenBook) -> list[Address]:
@@ -231,9 +255,15 @@ def quarantine_refused(market: Quarantines, book: TokenBook) -> list[Address]:
     return found
 
 
-def _best_first(states: Sequence[PoolState]) -> list[PoolState]:
-    """Pools whose swap the trial can drive before those where it can only transfer."""
-    return sorted(states, key=lambda state: _trial(state) == "holder")
+def _best_first(token: Address, states: Sequence[PoolState], book: TokenBook) -> list[PoolState]:
+    """Pools against tokens that are vouched for come first, since another's fault is not told from this one's; then
+    those whose swap costs the trial least, and last those where it can only transfer."""
+
+    def order(state: PoolState) -> tuple[bool, int]:
+        vouched = any(book.is_admitted(other) for other in state.tokens if other != token)
+        return not vouched, _CHEAPEST.index(_trial(state))
+
+    return sorted(states, key=order)
 
 
 def _trial(state: PoolState) -> str:

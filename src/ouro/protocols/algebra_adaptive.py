@@ -25,6 +25,7 @@ from ouro.protocols.algebra_oracle import (
     Timepoint,
     Timepoints,
     fee_ppm,
+    older,
     volume_per_liquidity,
     written,
 )
@@ -55,8 +56,9 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place, ViewCall, account_in
@@ -66,7 +68,7 @@ from ouro.protocols.v3_math import MAX_LIQUIDITY
 from ouro.protocols.v3_storage import mapping_slot
 from ouro.protocols.v3_swap import SwapResult, default_limit, swap
 from ouro.protocols.v3_ticks import WORD_BITS
-from ouro.types import BlockContext, Log
+from ouro.types import Address, BlockContext, Log
 
 FEE_TOPIC = topic("Fee(uint16)")
 COMMUNITY_FEE_TOPIC = topic("CommunityFee(uint8,uint8)")
@@ -75,7 +77,9 @@ _OUTSIDE_WORD = 3
 _U16, _U56, _U128, _U256 = (1 << 16) - 1, (1 << 56) - 1, (1 << 128) - 1, (1 << 256) - 1
 _PAST = 1 << 31
 
-BASE_GAS = 150_000
+YOUNG_GAS = 144_000
+BASE_GAS = 170_000
+"""The first swap of a block time; in a pool whose entries fill the day each fee searches the ring twice."""
 GAS_PER_TICK = 30_000
 
 
@@ -103,11 +107,12 @@ class AlgebraAdaptive(Concentrated):
     """The family; stateless."""
 
     name: ClassVar[str] = "algebra_adaptive"
-    proof: ClassVar[Proof] = Proof(100_000)
+    proof: ClassVar[Proof] = Proof(200_000)
     creations: ClassVar[Mapping[str, CreationReader]] = {ALGEBRA_POOL: announced}
-    least_gas: ClassVar[int] = BASE_GAS
+    least_gas: ClassVar[int] = YOUNG_GAS
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
     windows: ClassVar[frozenset[str]] = frozenset(("timepoints",))
     sources: ClassVar[Mapping[str, Source]] = {
         name: Source.FIXED if name in _FIXED else _OTHER_SOURCES.get(name, Source.FROM_LOGS)
@@ -121,6 +126,10 @@ class AlgebraAdaptive(Concentrated):
         FEE_TOPIC,
         COMMUNITY_FEE_TOPIC,
     )
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens."""
+        return AskedByTokens(dex, bounded(dex, tokens, 1))
 
     def read(self, pool: NewPool) -> Script[AlgebraAdaptiveState]:
         """The pool, and a day of its data storage."""
@@ -214,7 +223,9 @@ class AlgebraAdaptive(Concentrated):
         result = swap(now, zero_for_one, sign * amount, default_limit(zero_for_one))
         if result.remaining_wei:
             raise QuoteError("insufficient liquidity", result.amount_in_wei, result.amount_out_wei)
-        gas = BASE_GAS + GAS_PER_TICK * result.ticks_crossed + GAS_PER_WORD * result.words_passed
+        points = state.timepoints
+        base = BASE_GAS if older(points[0], points[-1].timestamp) else YOUNG_GAS
+        gas = base + GAS_PER_TICK * result.ticks_crossed + GAS_PER_WORD * result.words_passed
         return Quote(result.amount_in_wei, result.amount_out_wei, gas, after_swap(now, zero_for_one, result))
 
     def spot_rate(self, state: AlgebraAdaptiveState, i: int, j: int) -> float:
@@ -237,6 +248,15 @@ class AlgebraAdaptive(Concentrated):
             return segments_of(state, zero_for_one, self.at(state, context.timestamp).fee_ppm)
         except QuoteError:
             return segments_of(_EMPTY, zero_for_one, 0)
+
+    def time_key(self, state: AlgebraAdaptiveState, context: BlockContext) -> int | None:
+        """The fee of the executing block: while it is the same, so are ``segments``. None: nothing to trade."""
+        if not (state.sqrt_price_x96 and len(state.ticks)):
+            return None
+        try:
+            return self.at(state, context.timestamp).fee_ppm
+        except QuoteError:
+            return None
 
     def exact_header(self, state: AlgebraAdaptiveState, i: int, j: int) -> ExactHeader | None:
         """For a state that ``at`` made; None otherwise, because the fee depends on the executing block."""

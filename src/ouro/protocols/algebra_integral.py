@@ -32,8 +32,9 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import (
     Read,
@@ -158,6 +159,10 @@ class AlgebraIntegral(Concentrated):
         name: Source.FIXED if name in ("address", "tokens") else Source.FROM_LOGS
         for name in AlgebraIntegralState.__struct_fields__
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens."""
+        return AskedByTokens(dex, bounded(dex, tokens, 1))
 
     def read(self, pool: NewPool) -> Script[AlgebraIntegralState]:
         """Head values, then down the tree over the ticks: second layer, leaves, ticks whose bits are set."""

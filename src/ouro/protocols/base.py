@@ -7,7 +7,7 @@ integers, bit for bit what the deployed contract computes.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.errors import DecodeError, Garbage, QuoteError
+from ouro.protocols.listings import Listing
 from ouro.protocols.probes import Probe
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
@@ -27,6 +28,7 @@ __all__ = [
     "DecodeError",
     "ExactHeader",
     "Family",
+    "Folded",
     "Garbage",
     "Limits",
     "PoolState",
@@ -93,6 +95,9 @@ class ExactHeader(NamedTuple):
     limbs: bytes
     keeps: object = None
 
+
+Folded: TypeAlias = tuple[Any, list[tuple[Any, Any]]]
+"""The state after some logs, and what led to it: each delta with the state before it."""
 
 Segments = npt.NDArray[np.float64]
 """Shape (n, 4), columns ``r_in, r_out, gamma, cap_in``: within a segment
@@ -161,9 +166,16 @@ class Family(Protocol):
         returned is looked up among the known pools."""
         return log.topics[1] if len(log.topics) > 1 else None
 
-    def listing(self, dex: Factory, known: int) -> "Script[Sequence[NewPool]] | None":
-        """The pools that the factory's getters tell from number ``known`` on, for factories whose events do not
-        name the pool. None: its events tell all."""
+    told_by_events: ClassVar[bool] = True
+    """Whether its factories' events name each pool; else they are asked by ``listing``, however configured."""
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
+        """How the factory is asked for its pools, where its events can't be had or do not name the pool; None where
+        it has no getters for that.
+
+        Factories without a list are asked for the pools of every two ``tokens``. Raises ``ValueError`` where those
+        are too many.
+        """
         return None
 
     # ----------------------------------------------------------------------------------------------------- reading
@@ -209,6 +221,14 @@ class Family(Protocol):
         """The state after ``delta``. Raises ``DecodeError`` where the delta contradicts the state."""
         ...
 
+    folds: ClassVar[bool] = False
+    """Whether ``fold`` may be asked."""
+
+    def fold(self, state: Any, logs: Sequence[Log], timestamp: int) -> "Folded | None":
+        """Several logs of the pool in one block, all of ``topics``, at once: what is left is exactly what one after
+        the other gives. None where they have to be looked at one by one."""
+        return None
+
     # ----------------------------------------------------------------------------------------------------- quoting
 
     def quote_in(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
@@ -243,6 +263,13 @@ class Family(Protocol):
     def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
         """This quote as a question to the contract's own view, for ``ouro doctor --prove``; None where there is no
         such view. Raises ``QuoteError``."""
+        return None
+
+    follows_clock: ClassVar[bool] = False
+    """Whether prices are others at another time of the executing block, without any event."""
+
+    def time_key(self, state: Any, context: BlockContext) -> Any:
+        """What of the time the prices depend on: while it is equal, so are ``segments``. None: nothing to trade."""
         return None
 
     least_gas: ClassVar[int] = 0

@@ -51,12 +51,13 @@ from ouro.protocols.curve_stable_state import (
 from ouro.protocols.eventdata import require_address
 from ouro.protocols.kernels.concentrated import HEADER
 from ouro.protocols.kernels.stableswap import MAX_RATE_BITS, MAX_XP_BITS, STABLESWAP
+from ouro.protocols.listings import Listing, NumberedPools
 from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
-from ouro.types import BlockContext, Hop, Log
+from ouro.types import Address, BlockContext, Hop, Log
 
 S = TypeVar("S", bound=StableState)
 _FIXED = ("address", "tokens", "a_precision", "rounding", "base")
@@ -91,10 +92,12 @@ class StableFamily(Family, Generic[S]):
     least_gas: ClassVar[int] = 60_000
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
+    told_by_events: ClassVar[bool] = False
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """The factory's own list."""
-        return reading.list_pools(dex, known, "")
+        return NumberedPools(lambda known: reading.list_pools(dex, known, ""))
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""
@@ -182,6 +185,10 @@ class StableFamily(Family, Generic[S]):
         rates = state.rates_at(timestamp)
         xp = scaled(rates, state.balances_wei)
         return view(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
+
+    def time_key(self, state: S, context: BlockContext) -> Any:
+        """A on its ramp, and a meta-pool's remembered price."""
+        return state.amp(context.timestamp), state.rates_at(context.timestamp)
 
     def probe(self, state: S, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
         """The contract's own view: ``get_dy``."""
@@ -307,9 +314,9 @@ class Saddle(StableFamily[SaddleState]):
     view: ClassVar[str] = "calculateSwap(uint8,uint8,uint256)"
     proof: ClassVar[Proof] = Proof(105_000)
 
-    def listing(self, dex: Factory, known: int) -> Script[Sequence[NewPool]] | None:
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """Its pools have no common factory: the configured one is the pool itself."""
-        return reading.list_itself(dex, known)
+        return NumberedPools(lambda known: reading.list_itself(dex, known))
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""

@@ -12,15 +12,16 @@ import msgspec
 from ouro.hashing import selector, topic
 from ouro.protocols import v3_events, v3_reading
 from ouro.protocols.base import Source
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of, tick_spacing_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of, tick_spacing_of
 from ouro.protocols.eventdata import data_words, uint
+from ouro.protocols.listings import POOLS, FactoryList, Listing, ListKind, spacing_of
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.uniswap_v3 import UniswapV3
 from ouro.protocols.v3_events import TransferDelta
 from ouro.protocols.v3_state import Layout, UniswapV3State
-from ouro.types import Log
+from ouro.types import Address, Log
 
 POOL_CREATED = topic("PoolCreated(address,address,int24,address)")
 COLLECT_FEES_TOPIC = topic("CollectFees(address,uint128,uint128)")
@@ -59,6 +60,13 @@ READERS: dict[str, v3_events.Reader] = {
 }
 
 
+def _told_spacing(answers: Sequence[bytes | None]) -> dict[str, int]:
+    return {"tick_spacing": spacing_of(answers[0], "tickSpacing()")}
+
+
+_LIST = ListKind((POOLS,), (selector("tickSpacing()"),), _told_spacing)
+
+
 def _announced(event: Announcement) -> NewPool:
     pool, spacing = address_of(event.words[0], "pool"), tick_spacing_of(event.topics[3])
     return event.pool(pool, event.indexed_pair(), tick_spacing=spacing)
@@ -75,6 +83,10 @@ class Slipstream(UniswapV3):
     sources: ClassVar[Mapping[str, Source]] = {**UniswapV3.sources, "fee_ppm": Source.MUST_REFRESH}
     creations: ClassVar[Mapping[str, CreationReader]] = {POOL_CREATED: _announced}
     getters: ClassVar[v3_reading.Getters] = v3_reading.Getters(None, tick_words=10, fee_told=True)
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Its list of pools."""
+        return FactoryList(dex, _LIST)
 
     def refresh(self, state: UniswapV3State, pool: NewPool) -> Script[UniswapV3State]:
         """The fee, as the pool asks its factory."""

@@ -28,9 +28,10 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import MAX_SCALED_BITS, STABLE, VOLATILE, packed_header
+from ouro.protocols.listings import FactoryList, Listing
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script, uint_word
 from ouro.protocols.solidly_math import BPS, UNIT, invariant, solve_y, stable_out, volatile_out
@@ -61,7 +62,7 @@ CUMULATIVE0_SLOT = 21
 CUMULATIVE1_SLOT = 22
 
 VOLATILE_GAS = 105_000
-STABLE_GAS = 150_000
+STABLE_GAS = VOLATILE_GAS + 6_300  # the swap checks the invariant and does not iterate; by receipts
 _MOST_LOWERED = 4
 _GRID = 40
 
@@ -133,6 +134,10 @@ class Solidly(Family):
         "reserve0_cumulative": Source.FROM_LOGS,
         "reserve1_cumulative": Source.FROM_LOGS,
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Its list of pools, in one of two dialects."""
+        return FactoryList(dex, solidly_reading.LIST)
 
     def read(self, pool: NewPool) -> Script[SolidlyState]:
         """The pool's words, fee and pause of its factory, in one round."""

@@ -1,9 +1,11 @@
 """Reading Solidly pools (Velodrome V2, Aerodrome V1): the pool's own words, fee and pause of its factory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ouro.hashing import selector
 from ouro.protocols.creation import NewPool
+from ouro.protocols.listings import PAIRS, POOLS, ListKind
 from ouro.protocols.reads import Answers, Garbage, Read, Script, answer_words, require_tokens, uint_word, unsigned
 from ouro.types import Address
 
@@ -20,6 +22,17 @@ _CALLS = (
 )
 _GET_FEE = selector("getFee(address,bool)")
 _IS_PAUSED = selector("isPaused()")
+
+
+def _told_curve(answers: Sequence[bytes | None]) -> dict[str, bool]:
+    [flag] = answer_words(answers[0], 1, "stable()")
+    if flag > 1:
+        raise Garbage(f"stable() is {flag}, neither true nor false")
+    return {"stable": bool(flag)}
+
+
+LIST = ListKind((POOLS, PAIRS), (selector("stable()"),), _told_curve)
+"""How factories list their pools."""
 
 
 def fields(pool: NewPool) -> Script[dict[str, Any]]:

@@ -8,7 +8,7 @@ enters only as a ratio, so parts per million give the same integers as any fork'
 Field sources: reserves, timestamp and price accumulators ``from_logs`` (every change of them emits ``Sync``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -20,6 +20,7 @@ from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
     Family,
+    Folded,
     Limits,
     Quote,
     QuoteError,
@@ -27,9 +28,10 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, require_address, uint
 from ouro.protocols.headers import CONSTANT_PRODUCT, packed_header
+from ouro.protocols.listings import PAIRS, FactoryList, Listing, ListKind
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Answers, Read, Script, answer_words, require_tokens, unsigned
 from ouro.protocols.steps import PairSwap, Shape
@@ -51,6 +53,9 @@ FROM_LOGS_SLOTS = (6, 7, 8, 9, 10, 12)
 """token0, token1, reserves, two price accumulators, lock: Uniswap's layout, which its forks kept."""
 
 PAIR_CREATED = topic("PairCreated(address,address,address,uint256)")
+PAIR_LIST = ListKind((PAIRS,))
+
+_SYNC_CHARS, _U112_ZEROS = 2 + 128, "0" * (64 - 28)
 SYNC_TOPIC = topic("Sync(uint112,uint112)")
 SWAP_TOPIC = topic("Swap(address,uint256,uint256,uint256,uint256,address)")
 
@@ -130,6 +135,7 @@ class UniswapV2(Family):
     creations: ClassVar[Mapping[str, CreationReader]] = {PAIR_CREATED: _announced}
     shape: ClassVar[Shape] = Shape.PAIR
     trial: ClassVar[str] = "pair"
+    folds: ClassVar[bool] = True
     least_gas: ClassVar[int] = SWAP_GAS
     topics: ClassVar[tuple[str, ...]] = (SYNC_TOPIC,)
     sources: ClassVar[Mapping[str, Source]] = {
@@ -142,6 +148,10 @@ class UniswapV2(Family):
         "price0_cumulative": Source.FROM_LOGS,
         "price1_cumulative": Source.FROM_LOGS,
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Its list of pairs."""
+        return FactoryList(dex, PAIR_LIST)
 
     def read(self, pool: NewPool) -> Script[UniswapV2State]:
         """Tokens, reserves and accumulators in one round; the fee is what the dex is configured with."""
@@ -175,6 +185,21 @@ class UniswapV2(Family):
     def apply(self, state: UniswapV2State, delta: SyncDelta) -> UniswapV2State:
         """The pair after ``delta``."""
         return _updated(state, delta.reserve0, delta.reserve1, delta.timestamp)
+
+    def fold(self, state: UniswapV2State, logs: Sequence[Log], timestamp: int) -> Folded | None:
+        """The last ``Sync`` is all that matters: each replaces the reserves, and the accumulators move with the
+        block's first alone, because no time passes within a block."""
+        for log in logs:
+            data = log.data
+            if (
+                log.topics[0] != SYNC_TOPIC
+                or len(data) != _SYNC_CHARS
+                or not data.startswith(_U112_ZEROS, 2)
+                or not data.startswith(_U112_ZEROS, 66)
+            ):
+                return None
+        delta = self.decode(state, logs[-1], timestamp)
+        return None if delta is None else (self.apply(state, delta), [(state, delta)])
 
     def quote_in(self, state: UniswapV2State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """The largest output the pair accepts for this input."""

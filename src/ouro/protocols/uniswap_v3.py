@@ -7,17 +7,18 @@ Dialects (``pancakeswap_v3``, ``slipstream``) differ in a few events and in the 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ouro.hashing import topic
-from ouro.protocols import v3_events, v3_reading, v3_storage
+from ouro.protocols import v3_events, v3_fold, v3_reading, v3_storage
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
     ExactHeader,
+    Folded,
     Limits,
     Quote,
     QuoteError,
@@ -26,7 +27,8 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.concentrated import Concentrated
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of, tick_spacing_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of, tick_spacing_of
+from ouro.protocols.listings import AskedByTokens, Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.storage import Place
@@ -34,7 +36,7 @@ from ouro.protocols.v3_events import PoolDelta
 from ouro.protocols.v3_math import PPM, Q96
 from ouro.protocols.v3_state import UniswapV3State, moved, state_from_json, state_to_json
 from ouro.protocols.v3_swap import ConcentratedState, SwapResult, default_limit, swap
-from ouro.types import BlockContext, Log
+from ouro.types import Address, BlockContext, Log
 
 # Estimates for ranking, without the transaction's base cost; docs/protocols.md says how they were measured. A tick
 # whose words are still zero costs 48,000 when it is first crossed, one that was crossed before 17,000 or more.
@@ -46,6 +48,8 @@ _FIXED_FIELDS = ("address", "tokens", "fee_ppm", "tick_spacing")
 MAX_AMOUNT = (1 << 255) - 1
 
 
+KNOWN_FEES = (100, 200, 250, 300, 400, 500, 1_000, 2_500, 3_000, 5_000, 10_000, 20_000)
+"""Fee tiers that factories are known to have; each is asked for its spacing first."""
 POOL_CREATED = topic("PoolCreated(address,address,uint24,int24,address)")
 
 
@@ -65,6 +69,7 @@ class UniswapV3(Concentrated):
     proof: ClassVar[Proof] = Proof(100_000)
     creations: ClassVar[Mapping[str, CreationReader]] = {POOL_CREATED: announced}
     getters: ClassVar[v3_reading.Getters] = v3_reading.Getters()
+    folds: ClassVar[bool] = True
     least_gas: ClassVar[int] = BASE_GAS
     kind: ClassVar[type[UniswapV3State]] = UniswapV3State
     readers: ClassVar[Mapping[str, v3_events.Reader]] = v3_events.READERS
@@ -73,6 +78,11 @@ class UniswapV3(Concentrated):
         name: Source.FIXED if name in _FIXED_FIELDS else Source.FROM_LOGS
         for name in UniswapV3State.__struct_fields__
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """Asked for every two tokens with the known fees and the configured ones."""
+        fees = tuple(dict.fromkeys((*KNOWN_FEES, *dex.fees_ppm)))
+        return AskedByTokens(dex, bounded(dex, tokens, len(fees)), fees)
 
     def read(self, pool: NewPool) -> Script[UniswapV3State]:
         """Head values, the tick map, the last observation."""
@@ -86,6 +96,10 @@ class UniswapV3(Concentrated):
     def apply(self, state: UniswapV3State, delta: PoolDelta) -> UniswapV3State:
         """The state after ``delta``."""
         return v3_events.apply(state, delta)
+
+    def fold(self, state: UniswapV3State, logs: Sequence[Log], timestamp: int) -> Folded | None:
+        """Runs of swaps at once."""
+        return v3_fold.fold(state, logs, timestamp, self.readers)
 
     def quote_in(self, state: UniswapV3State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Quote:
         """Exact input. Input that buys nothing is accepted, as the contract does."""

@@ -11,14 +11,14 @@ Field sources: an LP fee that the hook may change at any time (dynamic) emits no
 says which tokens the manager holds for a pool, so ``storage_writes`` has no balances; tokens' Transfer logs tell.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
 
 from ouro.hashing import topic
-from ouro.protocols import jsonform, v4_reading
+from ouro.protocols import jsonform, v4_listing, v4_reading
 from ouro.protocols.base import (
     BalanceChange,
     DecodeError,
@@ -31,8 +31,9 @@ from ouro.protocols.base import (
     Source,
     StorageWrite,
 )
-from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool, address_of
 from ouro.protocols.eventdata import data_words, in_range, require_address, sint, topic_words, uint
+from ouro.protocols.listings import Listing, bounded
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import ManagedSwap, Shape
@@ -61,7 +62,7 @@ from ouro.protocols.v4_state import (
     swap_slots,
     tick_slot,
 )
-from ouro.types import BlockContext, Hop, Log
+from ouro.types import Address, BlockContext, Hop, Log
 
 __all__ = [
     "DYNAMIC_FEE_FLAG",
@@ -154,6 +155,11 @@ class UniswapV4(Family):
         "lp_fee_ppm": Source.MUST_REFRESH,
         **dict.fromkeys(("protocol_fee", "sqrt_price_x96", "tick", "liquidity", "ticks"), Source.FROM_LOGS),
     }
+
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+        """By key: every two tokens, the native coin among them, with the usual fees and the configured ones."""
+        keys = tuple(dict.fromkeys((*v4_listing.USUAL_KEYS, *dex.pool_keys)))
+        return v4_listing.KeyListing(dex, bounded(dex, (NATIVE, *tokens), len(keys)), keys)
 
     def read(self, pool: NewPool) -> Script[UniswapV4State]:
         """Out of the manager's storage; a pool that is refused is not read."""
@@ -264,6 +270,13 @@ class UniswapV4(Family):
             (state.manager, base): slot0_word(state),
             (state.manager, (base + LIQUIDITY) & _U256): state.liquidity,
         }
+
+    def swap_places(self, state: UniswapV4State, i: int, j: int) -> Iterable[Place]:
+        """Price, fee growth, liquidity, the first word of the bitmap."""
+        base, upwards = base_slot(state), 0 if i == 0 else 1
+        compressed = state.tick // state.tick_spacing + upwards
+        slots = (base, base + 1 + upwards, base + LIQUIDITY, bitmap_slot(state, compressed >> 8))
+        return [(state.manager, slot & _U256) for slot in slots]
 
     def encode_swap(self, state: UniswapV4State, i: int, j: int) -> ManagedSwap:
         """By the pool's key, in the books of its manager."""

@@ -36,19 +36,19 @@ def read(pool: NewPool) -> Script[UniswapV4State]:
     if reason := refusal(state):
         raise Garbage(reason)
     base = base_slot(state)
-    slot0, liquidity = yield from _load(state.manager, [base, (base + LIQUIDITY) & _U256])
+    slot0, liquidity = yield from load(state.manager, [base, (base + LIQUIDITY) & _U256])
     state = _with_head(state, slot0, liquidity)
     spacing = state.tick_spacing
-    bitmap = yield from _load(state.manager, [bitmap_slot(state, word) for word in bitmap_words(spacing)])
+    bitmap = yield from load(state.manager, [bitmap_slot(state, word) for word in bitmap_words(spacing)])
     ticks = ticks_of_bitmap(bitmap, spacing)
-    entries = yield from _load(state.manager, [tick_slot(state, tick) for tick in ticks])
+    entries = yield from load(state.manager, [tick_slot(state, tick) for tick in ticks])
     table = {tick: (word & _U128, _signed(word >> 128, 128)) for tick, word in zip(ticks, entries, strict=True)}
     return msgspec.structs.replace(state, ticks=TickTable(table))
 
 
 def refresh(state: UniswapV4State) -> Script[UniswapV4State]:
     """Slot0, which has the fee that a hook may have set."""
-    [slot0] = yield from _load(state.manager, [base_slot(state)])
+    [slot0] = yield from load(state.manager, [base_slot(state)])
     fee_ppm = slot0 >> 208 & _U24
     return state if fee_ppm == state.lp_fee_ppm else msgspec.structs.replace(state, lp_fee_ppm=fee_ppm)
 
@@ -62,7 +62,7 @@ def _announced(pool: NewPool) -> UniswapV4State:
     )
 
 
-def _load(manager: Address, slots: Sequence[int]) -> Script[list[int]]:
+def load(manager: Address, slots: Sequence[int]) -> Script[list[int]]:
     """These words of the manager's storage, in one round."""
     parts = [slots[k : k + _SLOTS_AT_ONCE] for k in range(0, len(slots), _SLOTS_AT_ONCE)]
     answers: Answers = yield [_extsload(manager, part) for part in parts]

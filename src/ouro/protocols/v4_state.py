@@ -89,13 +89,14 @@ def slot0_word(state: UniswapV4State) -> int:
 
 
 @lru_cache(maxsize=1 << 14)
-def _base_of(pool: str) -> int:
+def pool_slot(pool: str) -> int:
+    """Where a manager keeps the words of the pool with this id."""
     return int.from_bytes(keccak(bytes.fromhex(pool[2:]) + POOLS_SLOT.to_bytes(32)))
 
 
 def base_slot(state: UniswapV4State) -> int:
     """Where the manager keeps a pool's words; slot0 is the first."""
-    return _base_of(state.address)
+    return pool_slot(state.address)
 
 
 def tick_slot(state: UniswapV4State, tick: int) -> int:

@@ -244,11 +244,13 @@ def _wrong_amounts(plan: Plan) -> str:
     gross = plan.hops[-1].amount_out_wei - plan.hops[0].amount_in_wei
     if gross <= 0 or gross != plan.gross_profit_wei:
         return f"the hops bring {gross}, the plan says {plan.gross_profit_wei}"
-    if not 0 < plan.min_profit_wei <= plan.gross_profit_wei:
-        return f"the contract's floor {plan.min_profit_wei} is not within the profit {plan.gross_profit_wei}"
+    if plan.bribe_wei < 0 or plan.loan_fee_wei < 0:
+        return f"a bribe of {plan.bribe_wei} and a loan's fee of {plan.loan_fee_wei} can't be negative"
+    if not 0 < plan.min_profit_wei <= plan.predicted_profit_wei:
+        return f"the contract's floor {plan.min_profit_wei} is not within the profit {plan.predicted_profit_wei}"
     if plan.value_native_wei <= 0:
         return "its profit has no price in the native coin"
-    if plan.expected_net_native_wei > plan.value_native_wei:
+    if plan.expected_net_native_wei > plan.predicted_value_native_wei:
         return "its net is more than its gross"
     if not 0 < plan.expected_gas <= plan.gas_limit:
         return f"expected gas {plan.expected_gas} is not within the limit {plan.gas_limit}"

@@ -7,6 +7,7 @@ the chain's executor (whose profits only flow to its cold owner) or from an oper
 from collections import deque
 
 from ouro.config.model import ChainConfig, OuroConfig
+from ouro.execution.program import bribe_share_ppm
 from ouro.signer.messages import Refusal, SignRequest
 from ouro.types import AttemptKind, Mode
 
@@ -47,6 +48,13 @@ class Caps:
                 return Refusal("cancel_not_empty", "a cancel carries neither data nor an access list")
         elif chain.executor is None or request.to != chain.executor:
             return Refusal("destination", f"{request.to[:50]!r} is not the executor of {request.chain}")
+        return self._check_bribe(request)
+
+    def _check_bribe(self, request: SignRequest) -> Refusal | None:
+        """A share of the profit is the only money that a trade can give away."""
+        share, limit = bribe_share_ppm(request.data), self._signer.max_bribe_ppm
+        if share > limit:
+            return Refusal("bribe", f"a bribe of {share} ppm is above {limit} (signer.max_bribe_ppm)")
         return None
 
     def _check_gas(self, request: SignRequest) -> Refusal | None:

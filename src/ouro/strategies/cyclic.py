@@ -16,11 +16,9 @@ import numpy.typing as npt
 
 from ouro.protocols.base import Family
 from ouro.strategies.exact import DEFAULT_QUOTES, Costs, ExactCycle, ExactHop, finish
-from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
+from ouro.strategies.gas import TRANSACTION_GAS
+from ouro.strategies.queue import CandidateLike, CandidateQueue
 from ouro.types import Address, BlockContext, Cycle, Edge, Hash, Opportunity
-
-# base fees fall by at most an eighth a block, so what misses the gas by less than this may pay in the next block
-_CARRY_SHARE = 0.75
 
 _NAMES = {2: "cross_dex", 3: "triangular"}
 
@@ -57,26 +55,11 @@ class MarketView(Protocol):
     @property
     def addresses(self) -> list[Address]: ...
     @property
+    def pool_index(self) -> Mapping[Address, int]: ...
+    @property
     def states(self) -> dict[Address, Any]: ...
     def family_of(self, pool: Address) -> Family: ...
     def usable(self, pool: Address) -> bool: ...
-
-
-class CandidateLike(Protocol):
-    """A cycle found in float arithmetic; ``value`` is its profit in native wei."""
-
-    @property
-    def cycle_id(self) -> int: ...
-    @property
-    def edges(self) -> tuple[int, ...]: ...
-    @property
-    def start_token(self) -> int: ...
-    @property
-    def amount_in(self) -> float: ...
-    @property
-    def profit(self) -> float: ...
-    @property
-    def value(self) -> float: ...
 
 
 @dataclass(slots=True)
@@ -146,26 +129,25 @@ class CyclicStrategy:
         are left alone. A pool whose quote fails takes only its own candidates out; it is counted in ``failed``.
         """
         selection = Selection([], set())
-        taken = {pool.lower() for pool in locked}
-        heap: list[tuple[float, int, int, CandidateLike, Opportunity | None]] = []
-        upcoming = 0
+        arrays, market = self._market.arrays, self._market
+        queue = CandidateQueue(candidates, arrays.edge_pool, len(market.addresses), gas_price_wei)
+        self._take_names(queue, [pool.lower() for pool in locked])
+        finished: list[tuple[float, int, int, CandidateLike, Opportunity]] = []
         while len(selection.opportunities) < self._max_opportunities:
-            while upcoming < len(candidates) and (not heap or candidates[upcoming].value >= -heap[0][0]):
-                candidate = candidates[upcoming]
-                upcoming += 1
-                bound = candidate.value - gas_price_wei * (TRANSACTION_GAS + LEAST_HOP_GAS * len(candidate.edges))
-                heapq.heappush(heap, (-bound, candidate.cycle_id, upcoming, candidate, None))
-            if not heap or -heap[0][0] <= 0.0:
+            upcoming = queue.head() if selection.finished < self._max_finished else None
+            if finished and (upcoming is None or finished[0][:3] <= upcoming):
+                *_, index, _, opportunity = heapq.heappop(finished)
+                pools = queue.pools_of(index)
+                if not queue.is_taken(pools):
+                    selection.opportunities.append(opportunity)
+                    queue.take(pools)
+                continue
+            if upcoming is None:
                 break
-            _, _, order, candidate, opportunity = heapq.heappop(heap)
-            self._note_carry(candidate, selection.carry)
-            if any(pool in taken or not self._market.usable(pool) for pool in self._pools(candidate)):
-                continue
-            if opportunity is not None:
-                selection.opportunities.append(opportunity)
-                taken.update(opportunity.cycle.pools)
-                continue
-            if selection.finished >= self._max_finished:
+            candidate, index = queue.pop(), upcoming[2]
+            unusable = [pool for pool in queue.pools_of(index) if not market.usable(market.addresses[pool])]
+            if unusable:
+                queue.take(unusable)
                 continue
             selection.finished += 1
             costs = self._costs(candidate.start_token, gas_price_wei, data_fee_wei)
@@ -174,9 +156,14 @@ class CyclicStrategy:
                 continue
             opportunity = self._opportunity(candidate, exact, block_number, block_hash)
             net = exact.net_wei * self._unit_values.get(candidate.start_token, 1.0)
-            heapq.heappush(heap, (-net, candidate.cycle_id, order, candidate, opportunity))
-        self._carry_rest(candidates, upcoming, heap, gas_price_wei, selection.carry)
+            if net > 0.0:
+                heapq.heappush(finished, (-net, candidate.cycle_id, index, candidate, opportunity))
+        selection.carry.update(queue.near())
         return selection
+
+    def _take_names(self, queue: CandidateQueue, names: Sequence[Address]) -> None:
+        index = self._market.pool_index
+        queue.take([index[name] for name in names if name in index])
 
     def _pools(self, candidate: CandidateLike) -> list[Address]:
         edge_pool, addresses = self._market.arrays.edge_pool, self._market.addresses
@@ -248,30 +235,3 @@ class CyclicStrategy:
         ids = [int(arrays.edge_token_in[candidate.edges[0]])]
         ids += [int(arrays.edge_token_out[edge]) for edge in candidate.edges]
         return Cycle(edges, tuple(arrays.tokens[token] for token in ids))
-
-    def _note_carry(self, candidate: CandidateLike, carry: set[int]) -> None:
-        pools = [int(pool) for pool in self._market.arrays.edge_pool[list(candidate.edges)]]
-        if carry.isdisjoint(pools):
-            carry.add(min(pools))
-
-    def _carry_rest(
-        self,
-        candidates: Sequence[CandidateLike],
-        upcoming: int,
-        heap: list[tuple[float, int, int, CandidateLike, Opportunity | None]],
-        gas_price_wei: int,
-        carry: set[int],
-    ) -> None:
-        """Carry what was not looked at, as long as gas at the next block's price could make it pay."""
-        for *_, candidate, _ in sorted(heap, key=lambda entry: entry[:3]):
-            self._carry_if_near(candidate, gas_price_wei, carry)
-        for index in range(upcoming, len(candidates)):
-            candidate = candidates[index]
-            if candidate.value <= _CARRY_SHARE * gas_price_wei * (TRANSACTION_GAS + 2 * LEAST_HOP_GAS):
-                return
-            self._carry_if_near(candidate, gas_price_wei, carry)
-
-    def _carry_if_near(self, candidate: CandidateLike, gas_price_wei: int, carry: set[int]) -> None:
-        gas_cost = gas_price_wei * (TRANSACTION_GAS + LEAST_HOP_GAS * len(candidate.edges))
-        if candidate.value > _CARRY_SHARE * gas_cost:
-            self._note_carry(candidate, carry)

@@ -42,6 +42,8 @@ contract OddToken {
     uint8 constant BUY_FEE = 16;
     uint8 constant ROUNDS = 17;
     uint8 constant TERMINAL_TEXT = 18;
+    uint8 constant GROWS_ONCE_TRADED = 19;
+    uint256 private _traded;
 
     constructor(uint8 mode_, uint256 supply) {
         mode = mode_;
@@ -64,6 +66,9 @@ contract OddToken {
     function balanceOf(address who) external view returns (uint256) {
         if (mode == EVERYONE_RICH && _held[who] == 0) return 10 ** 18;
         if (mode == REBASES) return _held[who] * (365 days + block.timestamp - BORN) / 365 days;
+        if (mode == GROWS_ONCE_TRADED && _traded != 0) {
+            return _held[who] * (365 days + block.timestamp - _traded) / 365 days;
+        }
         return _held[who];
     }
 
@@ -99,6 +104,7 @@ contract OddToken {
             if (mode == ROUNDS && value > 1) credit -= 1;
             if (mode == REENTERS && to == pool) ISync(pool).sync();
             if (mode == FALSE_AND_STAYS) return false;
+            if (mode == GROWS_ONCE_TRADED && _traded == 0) _traded = block.timestamp;
         }
         _held[from] -= debit;
         _held[to] += credit;
