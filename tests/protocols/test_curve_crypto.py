@@ -173,7 +173,9 @@ def test_parts_and_round_trips_gain_nothing(
         return
     unit = max(2 * UNIT // state.price_scale, 2) if j else 2
     assert large >= small - unit
-    assert back.amount_out_wei <= one + slack(state, i)
+    # a pool that moves its price scale pays for that out of its profit
+    if first.next_state.price_scale == state.price_scale:
+        assert back.amount_out_wei <= one + slack(state, i)
 
 
 @given(cryptos(), st.booleans(), st.integers(1, 5 * 10**8))

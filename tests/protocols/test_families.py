@@ -168,6 +168,8 @@ def test_more_never_buys_less_and_nothing_is_free(state: Any, forward: bool, amo
         back = family.quote_in(there.next_state, j, i, there.amount_out_wei, CONTEXT)
     except QuoteError:
         return
+    if isinstance(state, TwocryptoState) and there.next_state.price_scale != state.price_scale:
+        return  # the way back is traded on another curve
     assert back.amount_out_wei <= amount + _lost_and_found(state, i, amount)
 
 

@@ -8,9 +8,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from ouro.execution.layouts import places_from_logs
+
 from ouro.engine.journal import DecisionJournal
 from ouro.engine.stages import BlockTimes
-from ouro.execution.layouts import places_from_logs
 from ouro.replay.clock import ReplayClock
 from ouro.replay.contracts import image
 from ouro.replay.feed import Pace, ReplayFeed, ReplayOver

@@ -260,16 +260,16 @@ class Family(Protocol):
         """This direction for the compiled batch quotes (``quotes.QuoteBook``); None where only Python can quote."""
         return None
 
+    def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
+        """This quote as a question to the contract's own view, for ``ouro doctor --prove``; None where there is no
+        such view. Raises ``QuoteError``."""
+        return None
+
     follows_clock: ClassVar[bool] = False
     """Whether prices are others at another time of the executing block, without any event."""
 
     def time_key(self, state: Any, context: BlockContext) -> Any:
         """What of the time the prices depend on: while it is equal, so are ``segments``. None: nothing to trade."""
-        return None
-
-    def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
-        """This quote as a question to the contract's own view, for ``ouro doctor --prove``; None where there is no
-        such view. Raises ``QuoteError``."""
         return None
 
     least_gas: ClassVar[int] = 0

@@ -60,6 +60,8 @@ _U64, _U128 = (1 << 64) - 1, (1 << 128) - 1
 
 def _announced(event: Announcement) -> NewPool:
     coins = address_of(event.words[3], "coins[0]"), address_of(event.words[4], "coins[1]")
+    if coins[0] == coins[1]:
+        raise DecodeError(f"both coins are {coins[0]}")
     return event.pool(address_of(event.words[0], "pool"), coins)
 
 
@@ -79,6 +81,7 @@ class Twocrypto(Family):
     least_gas: ClassVar[int] = 120_000
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
 
     # ------------------------------------------------------------------------------------------- finding, reading
 
@@ -147,6 +150,10 @@ class Twocrypto(Family):
         if amount_out_wei >= state.balances_wei[j]:
             raise QuoteError("insufficient liquidity")
         return self.quote_in(state, i, j, _least_input(state, i, amount_out_wei, context.timestamp), context)
+
+    def time_key(self, state: TwocryptoState, context: BlockContext) -> Any:
+        """A and gamma on their ramp."""
+        return state.parameters(context.timestamp)
 
     def probe(
         self, state: TwocryptoState, i: int, j: int, amount_in_wei: int, context: BlockContext

@@ -92,10 +92,10 @@ class StableFamily(Family, Generic[S]):
     least_gas: ClassVar[int] = 60_000
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
-
+    follows_clock: ClassVar[bool] = True
     told_by_events: ClassVar[bool] = False
 
-    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """The factory's own list."""
         return NumberedPools(lambda known: reading.list_pools(dex, known, ""))
 
@@ -185,6 +185,10 @@ class StableFamily(Family, Generic[S]):
         rates = state.rates_at(timestamp)
         xp = scaled(rates, state.balances_wei)
         return view(state.form, rates, xp, state.amp(timestamp), state.fees, i, j, amount_in_wei)
+
+    def time_key(self, state: S, context: BlockContext) -> Any:
+        """A on its ramp, and a meta-pool's remembered price."""
+        return state.amp(context.timestamp), state.rates_at(context.timestamp)
 
     def probe(self, state: S, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe | None:
         """The contract's own view: ``get_dy``."""
@@ -310,7 +314,7 @@ class Saddle(StableFamily[SaddleState]):
     view: ClassVar[str] = "calculateSwap(uint8,uint8,uint256)"
     proof: ClassVar[Proof] = Proof(105_000)
 
-    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
+    def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """Its pools have no common factory: the configured one is the pool itself."""
         return NumberedPools(lambda known: reading.list_itself(dex, known))
 

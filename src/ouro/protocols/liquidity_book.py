@@ -15,6 +15,7 @@ from ouro.hashing import selector, topic
 from ouro.protocols import liquidity_book_state as book_state
 from ouro.protocols.base import (
     BalanceChange,
+    DecodeError,
     ExactHeader,
     Family,
     Limits,
@@ -62,7 +63,10 @@ _LINEAR = 1e12  # a piece so wide that it is straight to the last digits of a fl
 
 
 def _announced(event: Announcement) -> NewPool:
-    return event.pool(address_of(event.words[0], "LBPair"), event.indexed_pair())
+    tokens = event.indexed_pair()
+    if tokens[0] == tokens[1]:
+        raise DecodeError(f"both tokens are {tokens[0]}")
+    return event.pool(address_of(event.words[0], "LBPair"), tokens)
 
 
 class LiquidityBook(Family):
@@ -88,6 +92,7 @@ class LiquidityBook(Family):
     least_gas: ClassVar[int] = SWAP_GAS
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    follows_clock: ClassVar[bool] = True
 
     # ------------------------------------------------------------------------------------------- finding, reading
 
@@ -170,6 +175,10 @@ class LiquidityBook(Family):
                 return self.quote_in(state, i, j, needed + least_within(step, left, i == 0), context)
             left, needed = left - step.out, needed + step.gross
         raise QuoteError("the liquidity ends", needed, amount_out_wei - left)
+
+    def time_key(self, state: LiquidityBookState, context: BlockContext) -> Any:
+        """The references that the first swap of the block takes."""
+        return self.at(state, context.timestamp).volatility._replace(updated=0)
 
     def probe(
         self, state: LiquidityBookState, i: int, j: int, amount_in_wei: int, context: BlockContext
