@@ -70,7 +70,7 @@ def test_a_factory_can_announce_anything(
             assert found is None  # its factory's list has the pool
             return
         assert isinstance(found, NewPool)
-        assert len(set(found.tokens)) == 2
+        assert len(set(found.tokens)) in (0, 2)  # none where only the pool tells them
 
 
 def v4_state(tokens: tuple[str, str] = (NATIVE, WRAPPED), spacing: int = 60) -> UniswapV4State:
