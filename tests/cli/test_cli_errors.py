@@ -46,6 +46,12 @@ def test_a_good_file(ouro: Ouro, config: Path) -> None:
     said = ouro("config", "check", config)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith(f"{config}: fine; mode ")
+    [name] = load_config(config, {}).chains
+    config.write_text(config.read_text() + f"\n[chains.{name}.risk]\nmax_open_attempts = 2\n")
+    said = ouro("config", "check", config)
+    assert f"{name}: limits: " in said.out
+    assert "max_open_attempts 2," in said.out
+    assert "max_daily_loss_wei 500000000000000000," in said.out
 
 
 COMMANDS = [["run"], ["signer"], ["ledger"], ["report"], ["reconcile"], ["doctor"]]
