@@ -7,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ouro.execution.image import ShadowImage
-from ouro.market import market as market_module
-from ouro.market.fold import FOLDS
 from ouro.market.journal import ApplyResult
 from ouro.market.market import Market
 from ouro.protocols.base import BalanceChange
@@ -54,7 +52,8 @@ def test_same_states_and_words(seed: int, logs: int) -> None:
     for block in flow.blocks():
         one = folded.market.apply(block)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(market_module, "FOLDS", {})
+            for name in ("uniswap_v2", "uniswap_v3"):
+                patch.setattr(type(FAMILIES[name]), "folds", False)
             other = single.market.apply(block)
         folded.lead(one)
         single.lead(other)
@@ -63,4 +62,5 @@ def test_same_states_and_words(seed: int, logs: int) -> None:
         assert one.unknown_logs == other.unknown_logs
         assert len(one.deltas) <= len(other.deltas)
     assert not folded.market.quarantine
-    assert set(FOLDS) == {"uniswap_v2", "uniswap_v3"}
+    assert FAMILIES["uniswap_v2"].folds
+    assert FAMILIES["uniswap_v3"].folds

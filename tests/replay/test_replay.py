@@ -8,10 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ouro.execution.layouts import places_from_logs
-
 from ouro.engine.journal import DecisionJournal
 from ouro.engine.stages import BlockTimes
+from ouro.protocols.registry import FAMILIES
 from ouro.replay.clock import ReplayClock
 from ouro.replay.contracts import image
 from ouro.replay.feed import Pace, ReplayFeed, ReplayOver
@@ -77,7 +76,7 @@ def test_every_word_of_the_shadow_follows(recording: Recording) -> None:
     words = state.shadow.database.words
     compared = 0
     for pool in state.market.states.values():
-        for address, slot in places_from_logs(pool):
+        for address, slot in FAMILIES[pool.family].places_from_logs(pool):
             assert words.get((address, slot), 0) == wanted.words[address].get(slot, 0), (pool.address, slot)
             compared += 1
     assert compared > 500
