@@ -31,6 +31,13 @@ class AttemptState(StrEnum):
     FINAL = "final"
 
 
+def _read_state(text: str) -> AttemptState:
+    try:
+        return AttemptState(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(AttemptState)}") from None
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``app``."""
 
@@ -38,7 +45,12 @@ def register(app: typer.Typer) -> None:
     def ledger(
         config: ConfigOption = Path("ouro.toml"),
         chain: ChainOption = None,
-        state: Annotated[AttemptState | None, typer.Option(help="Only attempts that have come so far.")] = None,
+        state: Annotated[
+            AttemptState | None,
+            typer.Option(
+                parser=_read_state, metavar="journaled|sent|final", help="Only attempts that have come so far."
+            ),
+        ] = None,
         limit: Annotated[int, typer.Option(min=1, help="The latest so many attempts.")] = 50,
         full: Annotated[bool, typer.Option("--full", help="Whole hashes and exact amounts.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout, amounts in wei.")] = False,
