@@ -15,9 +15,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.node]
 KINDS = {
     "algebra_adaptive",
     "algebra_integral",
+    "balancer_v2_stable",
+    "balancer_v2_weighted",
     "bscswap",
     "pancake_v2",
     "pancakeswap_v3",
+    "saddle",
     "slipstream",
     "solidly_stable",
     "solidly_volatile",
@@ -31,7 +34,7 @@ KINDS = {
 }
 
 
-NEW = {"algebra_integral", "swapr", "uniswap_v4_native"}
+NEW = {"algebra_integral", "balancer_v2_stable", "balancer_v2_weighted", "saddle", "swapr", "uniswap_v4_native"}
 
 
 def checked(demo: DemoCommand, chains: set[str], kinds: set[str], patience_s: float = PATIENCE_S) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from ouro.protocols.quotes import DONE, QuoteBook, from_limbs, to_limb_rows
 from ouro.protocols.registry import FAMILIES
 from ouro.types import Log
 
-VECTORS = Path(os.environ.get("OURO_SHARED_DATA", "/nonexistent")) / "open/exact_vectors"
 WEIGHTED, STABLE = BalancerV2Weighted(), BalancerV2Stable()
 pools = st.one_of(weighted_pools(), stable_pools())
 
@@ -38,11 +36,9 @@ def _read(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", ["usdc_weth", "weth_bal", "weth_rpl"])
-def test_recorded_answers_of_the_mainnet_vault(name: str) -> None:
-    where = VECTORS / f"state__1__balancer_weighted_{name}.json.gz"
-    if not where.is_file():
-        pytest.skip("OURO_SHARED_DATA does not name the recorded data")
-    found = _read(where)
+def test_recorded_answers_of_the_mainnet_vault(name: str, shared_data: Path) -> None:
+    vectors = shared_data / "open/exact_vectors"
+    found = _read(vectors / f"state__1__balancer_weighted_{name}.json.gz")
     n = len(found["tokens"])
     numerator, denominator = found["fee"].split("/")
     state = BalancerV2WeightedState(
@@ -60,7 +56,7 @@ def test_recorded_answers_of_the_mainnet_vault(name: str) -> None:
     )
     assert WEIGHTED.from_json(WEIGHTED.to_json(state)) == state
     places = {token["symbol"]: k for k, token in enumerate(found["tokens"])}
-    (golden,) = VECTORS.glob(f"golden__balancer__*_{name}_query_swap.json.gz")
+    (golden,) = vectors.glob(f"golden__balancer__*_{name}_query_swap.json.gz")
     entries = _read(golden)["entries"]
     assert len(entries) == 18
     for key, answer in entries.items():

@@ -30,6 +30,9 @@ FAMILIES = {
     "algebra_adaptive",
     "uniswap_v4",
     "solidly",
+    "balancer_v2_weighted",
+    "balancer_v2_stable",
+    "saddle",
 }
 
 

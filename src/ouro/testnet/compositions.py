@@ -69,6 +69,10 @@ _THENA = VenueProfile("thena", "solidly", "solidly", None)
 _THENA_FUSION = VenueProfile("thena_fusion", "algebra_adaptive", "algebra_adaptive", None)
 _TRADER_JOE = VenueProfile("trader_joe", "trader_joe", "uniswap_v2", 3_000)
 
+_BALANCER = VenueProfile("balancer", "balancer_v2_weighted", "balancer_v2_weighted", None)
+_BALANCER_STABLE = VenueProfile("balancer_stable", "balancer_v2_stable", "balancer_v2_stable", None)
+_SADDLE = VenueProfile("saddle", "saddle", "saddle", None)
+
 _ARBITRUM = (
     PoolPlan("uniswap_v3", ("WETH", "USDC"), 500, 0.10, 10),
     PoolPlan("uniswap_v3", ("WETH", "USDT"), 3_000, 0.10, 60),
@@ -80,6 +84,9 @@ _ARBITRUM = (
     PoolPlan("camelot", ("WBTC", "WETH"), 500, 0.03, 60),
     PoolPlan("swapr", ("WETH", "USDC"), 2_500, 0.02),
     PoolPlan("swapr", ("WETH", "USDT"), 2_500, 0.02),
+    PoolPlan("balancer", ("WETH", "USDC"), 2_500, 0.04, weights=(80, 20)),
+    PoolPlan("balancer", ("WBTC", "WETH"), 2_500, 0.04),
+    PoolPlan("balancer_stable", ("USDC", "USDT"), 100, 0.00002, stable=True),
 )
 _BASE = (
     PoolPlan("uniswap_v3", ("WETH", "USDC"), 500, 0.10, 10),
@@ -117,6 +124,7 @@ _AVALANCHE = (
     PoolPlan("uniswap_v3", ("WAVAX", "USDT"), 3_000, 1.0, 60),
     PoolPlan("uniswap_v4", ("WAVAX", "USDC"), 500, 1.0, 10, native=True),
     PoolPlan("uniswap_v4", ("WAVAX", "USDT"), 500, 1.0, 10),
+    PoolPlan("saddle", ("USDC", "USDT"), 100, 1.0, stable=True),
 )
 
 COMPOSED: dict[str, ComposedProfile] = {
@@ -128,7 +136,7 @@ COMPOSED: dict[str, ComposedProfile] = {
             block_time_s=1.0,
             native_symbol="WETH",
             stable_symbols=("USDC", "USDT"),
-            venues=(UNISWAP_V3, SUSHISWAP_V2, _CAMELOT, _SWAPR),
+            venues=(UNISWAP_V3, SUSHISWAP_V2, _CAMELOT, _SWAPR, _BALANCER, _BALANCER_STABLE),
             base_fee_wei=1_000_000_000,
             recording="ethereum",
             plans=_ARBITRUM,
@@ -162,7 +170,7 @@ COMPOSED: dict[str, ComposedProfile] = {
             block_time_s=1.0,
             native_symbol="WAVAX",
             stable_symbols=("USDC", "USDT"),
-            venues=(_TRADER_JOE, SUSHISWAP_V2, UNISWAP_V3, _UNISWAP_V4),
+            venues=(_TRADER_JOE, SUSHISWAP_V2, UNISWAP_V3, _UNISWAP_V4, _SADDLE),
             base_fee_wei=1_000_000_000,
             recording="fantom",
             lends=(("WFTM", "WAVAX"), ("fUSDT", "USDT")),

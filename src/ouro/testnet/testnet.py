@@ -18,6 +18,7 @@ from ouro.testnet.accounts import fund_purse, fund_rivals, fund_traders
 from ouro.testnet.compositions import profile_of
 from ouro.testnet.deploy import deploy
 from ouro.testnet.deployment import Deployment
+from ouro.testnet.kinds import configured
 from ouro.testnet.node import AnvilNode, NodeConfig
 from ouro.testnet.process import end, spawn
 from ouro.testnet.profiles import ChainProfile
@@ -94,14 +95,15 @@ class LocalChain:
             dexes=tuple(
                 DexConfig.model_validate(
                     {
-                        "name": venue.name,
+                        "name": name,
                         "family": venue.family,
-                        "factory": venue.factory,
+                        "factory": factory,
                         "fee_ppm": venue.fee_ppm if venue.family == "uniswap_v2" else None,
                         "start_block": venue.start_block,
                     }
                 )
                 for venue in deployment.venues
+                for name, factory in configured(venue, deployment.pools)
             ),
         )
 

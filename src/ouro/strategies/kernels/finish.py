@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ouro.protocols.kernels.concentrated import CONCENTRATED, CONSTANT_PRODUCT, DONE, EXHAUSTED, limb
+from ouro.protocols.kernels.concentrated import (
+    CONCENTRATED,
+    CONSTANT_PRODUCT,
+    DONE,
+    EXHAUSTED,
+    STABLE,
+    VOLATILE,
+    limb,
+)
 from ouro.protocols.kernels.wide import float_to256, load64, load256, store, to256, to_float
 from ouro.search.sizing import MAX_HOPS
 from ouro.strategies.kernels.path import as_float, at, forward, hop_header, left_over, most_in, need
@@ -43,12 +51,13 @@ def _moved(amount: Any, step: int, direction: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _fee_ppm(header: int) -> int:
-    """The fee that a pool takes from a rounded input, 0 for pairs, whose formula doesn't round it."""
+    """The fee that a pool takes from a rounded input, 0 where no such rounding is known."""
     kind = load64(limb(header, 0))
-    if kind == CONSTANT_PRODUCT:
-        return 0
-    fee = np.int64(load64(limb(header, 4)))
-    return fee if kind == CONCENTRATED else fee * _PPM_OF_BPS
+    if kind == CONCENTRATED:
+        return np.int64(load64(limb(header, 4)))
+    if kind in (STABLE, VOLATILE):
+        return np.int64(load64(limb(header, 4))) * _PPM_OF_BPS
+    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -192,7 +201,7 @@ def finish_path(
                     break
             reach = _window(start_in, expected_profit, unit_worth, unit_worth * fee / _PPM)
             home = number
-            for away in range(2, 2 + int(reach / period)):
+            for away in range(2, 2 + int(min(reach / period, float(max_steps)))):
                 for direction in (1, -1):
                     shift = (home + direction * away) * period
                     for extra in range(2):
