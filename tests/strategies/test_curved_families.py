@@ -11,6 +11,7 @@ from tests.protocols.test_curve_crypto import sample
 from tests.strategies.test_every_family import best_by_force, profit
 from tests.strategies.test_exact import address, pair
 
+from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.curve_stable_state import CurveStableNGState, CurveStableState, SaddleState
 from ouro.protocols.liquidity_book_math import CENTRE, FeeParameters, Volatility
 from ouro.protocols.liquidity_book_state import Bins, LiquidityBookState
@@ -99,3 +100,48 @@ def test_random_mixes_with_curved_pools() -> None:
             seen.update(mix)
     assert set(seen) == set(KINDS), seen
     assert sum(seen.values()) >= 20
+
+
+def test_paths_through_vault_pools_with_coarse_tokens_end() -> None:
+    """Fees of such pools round by other rules than teeth of a saw: the search must not look for their period."""
+    rng = np.random.default_rng(8)
+    found_any = 0
+    for number in range(40):
+        deep = int(10 ** rng.uniform(20, 24))
+        dollars = int(deep * rng.uniform(900, 2_500)) // 10**12
+        weight = int(rng.choice([20, 50, 80])) * UNIT // 100
+        pool = BalancerV2WeightedState(
+            address=address(100),
+            manager=address(99),
+            pool_id=address(100) + "0002" + "0" * 20,
+            tokens=(address(1), address(2)),
+            scaling=(1, 10**12),
+            weights=(weight, UNIT - weight),
+            cash=(deep * weight // UNIT, dollars * (UNIT - weight) // UNIT),
+            managed=(0, 0),
+            changed_at=(0, 0),
+            swap_fee=int(rng.choice([4 * 10**14, 3 * 10**15, 25 * 10**14])),
+            exact_powers=bool(number % 2),
+        )
+        other = pair(101, (1, 2), deep, int(dollars * rng.uniform(0.9, 1.1)))
+        states, around = [pool, other], [(0, 1), (0, 1)]
+        pieces = [
+            PoolPieces(ids, {way: FAMILIES[s.family].segments(s, *way, CONTEXT) for way in ((0, 1), (1, 0))})
+            for s, ids in zip(states, around, strict=True)
+        ]
+        arrays = build_arrays(pieces)
+        for best in Finder(arrays, [0], 2).evaluate_all()[:1]:
+            hops = [
+                ExactHop(FAMILIES[s.family], s, int(arrays.edge_i[e]), int(arrays.edge_j[e]))
+                for e in best.edges
+                for s in [states[arrays.edge_pool[e]]]
+            ]
+            forced = best_by_force(hops, int(best.amount_in))
+            if forced <= 0:
+                continue
+            found = finish(hops, best.amount_in, CONTEXT, expected_profit=best.profit)
+            assert found is not None
+            unit = found.amounts_wei[0] // found.amounts_wei[1]  # what the coarse token's smallest step is worth
+            assert found.profit_wei >= forced * (1 - 1e-9) - unit
+            found_any += 1
+    assert found_any >= 20
