@@ -21,6 +21,7 @@ from ouro.execution.program import (
     decode_program,
     encode_program,
 )
+from ouro.testnet.artifacts import artifact
 
 AMOUNT = 10**16
 ACTS = ("honest", "short", "nothing", "half", "greedy", "reenter", "take_only", "later")
@@ -495,11 +496,20 @@ def test_books_that_are_not_open(world: VenueWorld) -> None:
     ):
         with pytest.raises(Reverted):
             world.backend.send(world.executor, program(world, (op,)), world.operator)
-    # Opened before by another program of the same transaction, and forgotten with it.
+
+
+def test_books_are_forgotten_with_their_program(world: VenueWorld) -> None:
+    """An operator that sends two programs in one transaction: the second one's books are nobody's."""
+    path = "dist/evm/artifacts/Multicall3.sol/Multicall3.json"
+    both = world.made(artifact("@across-protocol/contracts", path).bytecode)
+    world.do(world.executor, "setOperator(address,bool)", both, True)
     opened = program(world, (Op(Kind.UNLOCK, world.books, True),))
-    world.backend.send(world.executor, opened, world.operator)
-    with pytest.raises(Reverted):
-        world.backend.send(world.executor, program(world, (op,)), world.operator)
+    asks = program(world, (Op(Kind.TAKE, None, True, AMOUNT, token=world.tokens["W"]),))
+    before = world.balance(world.tokens["W"], world.books)
+    calls = [(world.executor, False, opened), (world.executor, False, asks)]
+    world.backend.send(both, calldata("aggregate3((address,bool,bytes)[])", calls), world.operator)
+    # The vault would have refused, had it been asked: it is not open any more.
+    assert world.balance(world.tokens["W"], world.books) == before
 
 
 def bad_token(world: VenueWorld, mode: int) -> tuple[str, str]:
