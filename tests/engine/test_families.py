@@ -50,7 +50,7 @@ async def exact(state: ChainState, reader: Transport) -> None:
 async def run(
     family: str, node: AnvilNode, client: Client, reader: Transport, data_dir: Path, actions: int
 ) -> None:
-    rng = random.Random(f"{family} 2022")
+    rng = random.Random(f"{family} {os.environ.get('OURO_SEED', '2022')}")
     venue = make_venue(family, client, rng)
     config = config_of(node, client, [venue])
     # a fee by another configuration than the known one contradicts the pool's own events: it must never be missed
