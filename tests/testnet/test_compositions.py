@@ -1,11 +1,17 @@
 """The chains of ``demo --chains``: what they are made of, and that every venue's real contracts trade."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ouro.chain.rpc import connect
+from ouro.market.reader import pin
+from ouro.market.token_probe import Verdict, probe_token
 from ouro.testnet import artifacts, family_contracts
 from ouro.testnet.agents import ChainMarket
 from ouro.testnet.artifacts import ArtifactError
@@ -123,3 +129,32 @@ def test_the_lock_names_every_family_contract_and_the_fast_demo_needs_none() -> 
     assert set(section["contracts"]) == set(NAMES)
     kinds = {venue.kind for profile in PROFILES.values() for venue in profile.venues}
     assert not kinds & set(CONTRACTS_OF_KIND)
+
+
+def test_honest_tokens_pass_their_trial_in_every_kind_of_pool(composed: Testnet) -> None:
+    """Pools that pass their fees on, or keep them, are told from tokens that take something."""
+    verdicts: dict[tuple[str, str], str] = {}
+    for name, chain in composed.chains.items():
+        deployment = chain.deployment
+        for pool in deployment.pools:
+            venue = deployment.venue(pool.dex)
+            key = venue.kind, "stable" if profile_of(name).pools[pool.recorded].stable else ""
+            token = next(t for t in pool.tokens if t not in (NATIVE, deployment.wrapped_native))
+            if key not in verdicts:
+                verdicts[key] = asyncio.run(tried(chain, token, venue.family, pool))
+    assert set(verdicts.values()) == {""}, verdicts
+
+
+async def tried(chain: LocalChain, token: str, family: str, pool: Pool) -> str:
+    """Why the token is refused after a trial in ``pool``; nothing where it is admitted."""
+    state: Any = SimpleNamespace(family=family, address=pool.address, tokens=pool.tokens, manager=pool.manager)
+    if pool.manager is None:
+        del state.manager
+    node = await connect(chain.node.ws_url, chain_id=chain.deployment.chain_id)
+    try:
+        with chain.node.client() as client:
+            block = await pin(node, client.block_number(), token)
+        report = await probe_token(node, token, state, block, chain.deployment.chain_id)
+    finally:
+        await node.close()
+    return "" if report.verdict is Verdict.ADMITTED else f"{report.verdict}: {report.reason}"

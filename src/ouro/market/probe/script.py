@@ -225,22 +225,33 @@ class Trial:
 
     def _sell(self, amount: int) -> None:
         job = self._job
-        before = self._balance(job.token, job.pool)
         if job.kind == "holder":
-            done, answer = self._act(job.token, _call("transfer(address,uint256)", job.pool, amount))
-            if not done:
-                raise RefusedError(f"it can't be sent back to {job.pool}: {_reason(answer)}")
+            self._arrive(amount, "it can't be sent back")
         else:
-            paid = self._balance(job.base, self._us)
+            rest = amount // 2 if job.kind == "ticks" else 0
+            amount -= rest
+            before, paid = self._balance(job.token, job.pool), self._balance(job.base, self._us)
             self._swap(job.token, job.base, amount, "selling it")
             if self._balance(job.base, self._us) <= paid:
                 raise RefusedError("a sale pays nothing")
-        self.seen.sell_tax_ppm = self._tax("a sale", amount, self._balance(job.token, job.pool) - before)
+            if job.kind == "pair":
+                self.seen.sell_tax_ppm = self._tax("a sale", amount, self._balance(job.token, job.pool) - before)
+            elif rest:  # such a pool may pass its fee on, so that a swap does not tell what arrived
+                self._arrive(rest, "it can't be sent")
         count, intruder = _words(self._view(self._us, _call("seen()")), 2)
         if count:
             self.seen.flags.add("calls_back")
             if self._address(intruder) == job.token:
                 raise RefusedError("it calls the accounts that it is moved between: they could be re-entered")
+
+    def _arrive(self, amount: int, complaint: str) -> None:
+        """Send ``amount`` to the pool and see that all of it is there."""
+        job = self._job
+        before = self._balance(job.token, job.pool)
+        done, answer = self._act(job.token, _call("transfer(address,uint256)", job.pool, amount))
+        if not done:
+            raise RefusedError(f"{complaint} to {job.pool}: {_reason(answer)}")
+        self.seen.sell_tax_ppm = self._tax("a sale", amount, self._balance(job.token, job.pool) - before)
 
     def _wait(self) -> None:
         """Balances must not change by themselves."""
