@@ -251,8 +251,3 @@ class ChainState:
     def _start_ids(self) -> list[int]:
         index = self.market.arrays.token_index
         return [index[token] for token in self.config.start_tokens if token in index]
-
-
-def families_of(market: Market) -> dict[PoolId, str]:
-    """Pool → name of its family."""
-    return {address: state.family for address, state in market.states.items()}

@@ -7,7 +7,7 @@ converge or its arithmetic overflows it reverts, and these raise ``QuoteError``.
 
 from collections.abc import Sequence
 
-from ouro.protocols.balancer_math import ONE, checked, complement, div_down, div_up, mul_down, mul_up
+from ouro.protocols.balancer_math import checked
 from ouro.protocols.base import QuoteError
 
 AMP_PRECISION = 1000
@@ -104,64 +104,3 @@ def in_given_out(amp: int, balances: Sequence[int], i: int, j: int, amount_out: 
         raise QuoteError("insufficient liquidity")
     final = balance_at(amp, _with(balances, j, balances[j] - amount_out), level, i)
     return checked(final - balances[i] + 1)
-
-
-def shares_given_in(
-    amp: int, balances: Sequence[int], i: int, amount_in: int, supply: int, level: int, fee: int
-) -> int:
-    """Pool tokens for one token: the part beyond its share of the pool pays the fee."""
-    total = sum(balances)
-    grown = [balance + (amount_in if k == i else 0) for k, balance in enumerate(balances)]
-    ratios = [div_down(after, before) for after, before in zip(grown, balances, strict=True)]
-    mean = sum(mul_down(ratio, div_down(held, total)) for ratio, held in zip(ratios, balances, strict=True))
-    kept = []
-    for k, balance in enumerate(balances):
-        amount = amount_in if k == i else 0
-        if ratios[k] > mean:
-            free = mul_down(balance, checked(mean - ONE))
-            amount = free + mul_down(checked(amount - free), ONE - fee)
-        kept.append(checked(balance + amount))
-    ratio = div_down(invariant(amp, kept), level)
-    return mul_down(supply, ratio - ONE) if ratio > ONE else 0
-
-
-def in_given_shares(
-    amp: int, balances: Sequence[int], i: int, shares: int, supply: int, level: int, fee: int
-) -> int:
-    """What so many pool tokens cost in one token."""
-    wanted = mul_up(div_up(checked(supply + shares), supply), level)
-    plain = checked(balance_at(amp, balances, wanted, i) - balances[i])
-    taxable = mul_up(plain, complement(div_down(balances[i], sum(balances))))
-    return checked(plain - taxable) + div_up(taxable, ONE - fee)
-
-
-def out_given_shares(
-    amp: int, balances: Sequence[int], j: int, shares: int, supply: int, level: int, fee: int
-) -> int:
-    """One token for so many pool tokens."""
-    if shares > supply:
-        raise QuoteError("more pool tokens than there are")
-    left = mul_up(div_up(supply - shares, supply), level)
-    plain = checked(balances[j] - balance_at(amp, balances, left, j))
-    taxable = mul_up(plain, complement(div_down(balances[j], sum(balances))))
-    return checked(plain - taxable) + mul_down(taxable, ONE - fee)
-
-
-def shares_given_out(
-    amp: int, balances: Sequence[int], j: int, amount_out: int, supply: int, level: int, fee: int
-) -> int:
-    """Pool tokens that one token costs."""
-    if amount_out > balances[j]:
-        raise QuoteError("insufficient liquidity")
-    total = sum(balances)
-    outs = [amount_out if k == j else 0 for k in range(len(balances))]
-    ratios = [div_up(held - out, held) for held, out in zip(balances, outs, strict=True)]
-    mean = sum(mul_up(ratio, div_up(held, total)) for ratio, held in zip(ratios, balances, strict=True))
-    kept = []
-    for k, balance in enumerate(balances):
-        amount = outs[k]
-        if mean > ratios[k]:
-            free = mul_down(balance, complement(mean))
-            amount = free + div_up(checked(amount - free), ONE - fee)
-        kept.append(checked(balance - amount))
-    return mul_up(supply, complement(div_down(invariant(amp, kept), level)))
