@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ExecutorRoles} from "../src/ExecutorRoles.sol";
 import {OuroExecutor} from "../src/OuroExecutor.sol";
 import {TestToken} from "../src/TestToken.sol";
 
@@ -30,14 +31,14 @@ contract SymbolicTest {
     function check_owner_functions(address caller, address target, uint256 number, bool flag) public {
         vm.assume(caller != OWNER && caller != OPERATOR && caller != address(0));
         bytes[8] memory calls = [
-            abi.encodeCall(OuroExecutor.setOperator, (target, flag)),
-            abi.encodeCall(OuroExecutor.setTreasury, (target)),
-            abi.encodeCall(OuroExecutor.setBribeCap, (number)),
-            abi.encodeCall(OuroExecutor.setBribeRecipient, (target, flag)),
-            abi.encodeCall(OuroExecutor.offerOwnership, (target)),
-            abi.encodeCall(OuroExecutor.acceptOwnership, ()),
-            abi.encodeCall(OuroExecutor.unpause, ()),
-            abi.encodeCall(OuroExecutor.withdraw, (address(token), target, number))
+            abi.encodeCall(ExecutorRoles.setOperator, (target, flag)),
+            abi.encodeCall(ExecutorRoles.setTreasury, (target)),
+            abi.encodeCall(ExecutorRoles.setBribeCap, (number)),
+            abi.encodeCall(ExecutorRoles.setBribeRecipient, (target, flag)),
+            abi.encodeCall(ExecutorRoles.offerOwnership, (target)),
+            abi.encodeCall(ExecutorRoles.acceptOwnership, ()),
+            abi.encodeCall(ExecutorRoles.unpause, ()),
+            abi.encodeCall(ExecutorRoles.withdraw, (address(token), target, number))
         ];
         for (uint256 k = 0; k < calls.length; ++k) {
             vm.prank(caller);
@@ -45,17 +46,17 @@ contract SymbolicTest {
             assert(!ok);
         }
         vm.prank(caller);
-        (bool paused,) = address(executor).call(abi.encodeCall(OuroExecutor.pause, ()));
+        (bool paused,) = address(executor).call(abi.encodeCall(ExecutorRoles.pause, ()));
         assert(!paused);
     }
 
     /// @dev An operator's key gives pause and nothing else of these.
     function check_operator_is_no_owner(address target, uint256 number) public {
         vm.prank(OPERATOR);
-        (bool ok,) = address(executor).call(abi.encodeCall(OuroExecutor.withdraw, (address(token), target, number)));
+        (bool ok,) = address(executor).call(abi.encodeCall(ExecutorRoles.withdraw, (address(token), target, number)));
         assert(!ok);
         vm.prank(OPERATOR);
-        (ok,) = address(executor).call(abi.encodeCall(OuroExecutor.setTreasury, (target)));
+        (ok,) = address(executor).call(abi.encodeCall(ExecutorRoles.setTreasury, (target)));
         assert(!ok);
     }
 
