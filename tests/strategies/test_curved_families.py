@@ -8,17 +8,15 @@ import msgspec
 import numpy as np
 from tests.protocols.pools import CONTEXT
 from tests.protocols.test_curve_crypto import sample
-from tests.strategies.test_every_family import best_by_force, profit
+from tests.strategies.test_every_family import arrays_of, best_by_force, hops_of, profit
 from tests.strategies.test_exact import address, pair
 
 from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.curve_stable_state import CurveStableNGState, CurveStableState, SaddleState
 from ouro.protocols.liquidity_book_math import CENTRE, FeeParameters, Volatility
 from ouro.protocols.liquidity_book_state import Bins, LiquidityBookState
-from ouro.protocols.registry import FAMILIES
-from ouro.search.arrays import PoolPieces, build_arrays
 from ouro.search.finder import Finder
-from ouro.strategies.exact import ExactHop, finish
+from ouro.strategies.exact import finish
 
 UNIT = 10**18
 STABLE = {"curve_stable": CurveStableState, "curve_stable_ng": CurveStableNGState, "saddle": SaddleState}
@@ -77,17 +75,9 @@ def test_random_mixes_with_curved_pools() -> None:
             random_pool(kind, 100 + k, (ids[0] + 1, ids[1] + 1), rng)
             for k, (kind, ids) in enumerate(zip(mix, around, strict=True))
         ]
-        pieces = [
-            PoolPieces(ids, {way: FAMILIES[s.family].segments(s, *way, CONTEXT) for way in ((0, 1), (1, 0))})
-            for s, ids in zip(states, around, strict=True)
-        ]
-        arrays = build_arrays(pieces)
+        arrays = arrays_of(states, around)
         for best in Finder(arrays, [0], 3).evaluate_all()[:1]:
-            hops = [
-                ExactHop(FAMILIES[s.family], s, int(arrays.edge_i[e]), int(arrays.edge_j[e]))
-                for e in best.edges
-                for s in [states[arrays.edge_pool[e]]]
-            ]
+            hops = hops_of(best.edges, states, arrays)
             found = finish(hops, best.amount_in, CONTEXT, expected_profit=best.profit)
             forced = best_by_force(hops, int(best.amount_in))
             if forced <= UNIT // 10**6:
@@ -125,17 +115,9 @@ def test_paths_through_vault_pools_with_coarse_tokens_end() -> None:
         )
         other = pair(101, (1, 2), deep, int(dollars * rng.uniform(0.9, 1.1)))
         states, around = [pool, other], [(0, 1), (0, 1)]
-        pieces = [
-            PoolPieces(ids, {way: FAMILIES[s.family].segments(s, *way, CONTEXT) for way in ((0, 1), (1, 0))})
-            for s, ids in zip(states, around, strict=True)
-        ]
-        arrays = build_arrays(pieces)
+        arrays = arrays_of(states, around)
         for best in Finder(arrays, [0], 2).evaluate_all()[:1]:
-            hops = [
-                ExactHop(FAMILIES[s.family], s, int(arrays.edge_i[e]), int(arrays.edge_j[e]))
-                for e in best.edges
-                for s in [states[arrays.edge_pool[e]]]
-            ]
+            hops = hops_of(best.edges, states, arrays)
             forced = best_by_force(hops, int(best.amount_in))
             if forced <= 0:
                 continue

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -70,6 +71,25 @@ def best_by_force(hops: list[ExactHop], around_wei: int) -> int:
     return best
 
 
+def arrays_of(states: Sequence[Any], around: Sequence[tuple[int, int]]) -> Any:
+    """The search's arrays of pools between the tokens ``around``, both ways."""
+    return build_arrays(
+        [
+            PoolPieces(ids, {way: FAMILIES[s.family].segments(s, *way, CONTEXT) for way in ((0, 1), (1, 0))})
+            for s, ids in zip(states, around, strict=True)
+        ]
+    )
+
+
+def hops_of(edges: Sequence[int], states: Sequence[Any], arrays: Any) -> list[ExactHop]:
+    """What a cycle of the search is in exact terms."""
+    return [
+        ExactHop(FAMILIES[s.family], s, int(arrays.edge_i[e]), int(arrays.edge_j[e]))
+        for e in edges
+        for s in [states[arrays.edge_pool[e]]]
+    ]
+
+
 def test_random_mixes_of_all_families() -> None:
     rng = np.random.default_rng(11)
     seen: Counter[str] = Counter()
@@ -80,17 +100,9 @@ def test_random_mixes_of_all_families() -> None:
             random_pool(kind, 100 + k, (ids[0] + 1, ids[1] + 1), rng)
             for k, (kind, ids) in enumerate(zip(mix, around, strict=True))
         ]
-        pieces = [
-            PoolPieces(ids, {way: FAMILIES[s.family].segments(s, *way, CONTEXT) for way in ((0, 1), (1, 0))})
-            for s, ids in zip(states, around, strict=True)
-        ]
-        arrays = build_arrays(pieces)
+        arrays = arrays_of(states, around)
         for best in Finder(arrays, [0], 3).evaluate_all()[:1]:
-            hops = [
-                ExactHop(FAMILIES[s.family], s, int(arrays.edge_i[e]), int(arrays.edge_j[e]))
-                for e in best.edges
-                for s in [states[arrays.edge_pool[e]]]
-            ]
+            hops = hops_of(best.edges, states, arrays)
             found = finish(hops, best.amount_in, CONTEXT, expected_profit=best.profit)
             forced = best_by_force(hops, int(best.amount_in))
             if forced <= 0:

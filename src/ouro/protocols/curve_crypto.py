@@ -6,7 +6,7 @@ that tells them rounded, the rest moves in ways that events don't tell: ``must_r
 getter gives it, brought up to the block: an output never depends on it, only what comes after does, by units.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,15 +15,12 @@ import numpy as np
 from ouro.hashing import topic
 from ouro.protocols import curve_crypto_state as crypto
 from ouro.protocols.base import (
-    BalanceChange,
     DecodeError,
-    Family,
     Limits,
     Quote,
     QuoteError,
     Segments,
     Source,
-    StorageWrite,
 )
 from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.curve_crypto_math import UNIT
@@ -36,6 +33,7 @@ from ouro.protocols.reads import Answers, Garbage, Script, answer_words
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
+from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import BlockContext, Hop, Log
 
 TOKEN_EXCHANGE = topic("TokenExchange(address,uint256,uint256,uint256,uint256,uint256,uint256)")
@@ -65,7 +63,7 @@ def _announced(event: Announcement) -> NewPool:
     return event.pool(address_of(event.words[0], "pool"), coins)
 
 
-class Twocrypto(Family):
+class Twocrypto(UnknownLayout):
     """The family; stateless."""
 
     name: ClassVar[str] = "twocrypto"
@@ -193,22 +191,6 @@ class Twocrypto(Family):
         return _fitted(state, i, ends.tolist(), context.timestamp)
 
     # ------------------------------------------------------------------------------------------ storage, executing
-
-    def storage_writes(self, state: TwocryptoState, delta: CryptoDelta) -> tuple[StorageWrite | BalanceChange, ...]:
-        """Nothing: where the compiler put the pool's words is not known here."""
-        return ()
-
-    def places(self, state: TwocryptoState) -> Iterable[Place]:
-        """Unknown; ``view_calls`` finds them."""
-        return ()
-
-    def places_from_logs(self, state: TwocryptoState) -> Iterable[Place]:
-        """None."""
-        return ()
-
-    def known_words(self, state: TwocryptoState) -> Mapping[Place, int]:
-        """None."""
-        return {}
 
     def view_calls(self, state: TwocryptoState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """The view goes through factory, views and maths contracts as the exchange does."""

@@ -22,7 +22,6 @@ from ouro.protocols import curve_stable_reading as reading
 from ouro.protocols.base import (
     BalanceChange,
     ExactHeader,
-    Family,
     Limits,
     Proof,
     Quote,
@@ -51,12 +50,13 @@ from ouro.protocols.curve_stable_state import (
 from ouro.protocols.eventdata import require_address
 from ouro.protocols.kernels.concentrated import HEADER
 from ouro.protocols.kernels.stableswap import MAX_RATE_BITS, MAX_XP_BITS, STABLESWAP
-from ouro.protocols.listings import Listing, NumberedPools
+from ouro.protocols.listings import Listing, NumberedPools, itself
 from ouro.protocols.probes import Probe
 from ouro.protocols.reads import Script
 from ouro.protocols.steps import ExchangeCall, ExchangeSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
+from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import Address, BlockContext, Hop, Log
 
 S = TypeVar("S", bound=StableState)
@@ -78,7 +78,7 @@ def _sources(kind: type[StableState]) -> Mapping[str, Source]:
     return {**found, "as_of": Source.FROM_TIME}
 
 
-class StableFamily(Family, Generic[S]):
+class StableFamily(UnknownLayout, Generic[S]):
     """What the four have in common."""
 
     kind: ClassVar[type[StableState]]
@@ -106,18 +106,6 @@ class StableFamily(Family, Generic[S]):
     def refresh(self, state: Any, pool: NewPool) -> Script[Any]:
         """Balances, rates and kill switch."""
         return reading.refresh_curve(state)
-
-    def places(self, state: S) -> Iterable[Place]:
-        """Unknown: they depend on the compiler; ``view_calls`` finds them."""
-        return ()
-
-    def places_from_logs(self, state: S) -> Iterable[Place]:
-        """None."""
-        return ()
-
-    def known_words(self, state: S) -> Mapping[Place, int]:
-        """None."""
-        return {}
 
     def view_calls(self, state: S, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """The pool's view touches what its exchange touches: balances, rates, other contracts."""
@@ -238,10 +226,6 @@ class StableFamily(Family, Generic[S]):
             return None
         return _header(state, i, j)
 
-    def storage_writes(self, state: S, delta: StableDelta) -> tuple[StorageWrite | BalanceChange, ...]:
-        """Nothing: where a pool keeps its words depends on the compiler; they are read again."""
-        return ()
-
     def to_json(self, state: S) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         return to_json(state)
@@ -316,7 +300,7 @@ class Saddle(StableFamily[SaddleState]):
 
     def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing | None:
         """Its pools have no common factory: the configured one is the pool itself."""
-        return NumberedPools(lambda known: reading.list_itself(dex, known))
+        return itself(dex)
 
     def read(self, pool: NewPool) -> Script[Any]:
         """The pool by its getters."""

@@ -70,12 +70,6 @@ def list_pools(dex: Factory, known: int, kind: str) -> Script[Sequence[NewPool]]
     return [NewPool(dex.name, dex.family, address, (), 0, factory=dex.factory, kind=kind) for address in found]
 
 
-def list_itself(dex: Factory, known: int) -> Script[Sequence[NewPool]]:
-    """The configured contract as the only pool."""
-    yield []
-    return [] if known else [NewPool(dex.name, dex.family, dex.factory, (), 0, factory=dex.factory)]
-
-
 _RAMP = ("initial_A()", "future_A()", "initial_A_time()", "future_A_time()")
 _OTHERS = (
     *_RAMP,

@@ -10,7 +10,7 @@ or withdrawal's log moves them within the block. So is the way of rounding: befo
 several ways give the same. Vaults have no factory in common: each is configured by its address.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -19,26 +19,24 @@ import numpy as np
 from ouro.hashing import selector, topic
 from ouro.protocols import jsonform
 from ouro.protocols.base import (
-    BalanceChange,
     DecodeError,
     ExactHeader,
-    Family,
     Limits,
     Quote,
     QuoteError,
     Segments,
     Source,
-    StorageWrite,
 )
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import ratio_header
-from ouro.protocols.listings import Listing, NumberedPools
+from ouro.protocols.listings import Listing, itself
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Garbage, Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, SharesSwap
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
+from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import Address, BlockContext, Hop, Log
 
 _U256 = (1 << 256) - 1
@@ -90,7 +88,7 @@ class TotalsDelta(msgspec.Struct, frozen=True):
     shares: int
 
 
-class Erc4626(Family):
+class Erc4626(UnknownLayout):
     """The family; stateless."""
 
     name: ClassVar[str] = "erc4626"
@@ -109,7 +107,7 @@ class Erc4626(Family):
 
     def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
         """The configured address is the vault itself: a list of one."""
-        return NumberedPools(lambda known: _listed(dex, known))
+        return itself(dex)
 
     def read(self, pool: NewPool) -> Script[Erc4626State]:
         """Asset and totals, then the previews, which tell how the vault rounds."""
@@ -184,22 +182,6 @@ class Erc4626(Family):
         if i == 0 and state.total_supply + most * numerator // denominator > MAX_TOTAL:
             return None
         return ExactHeader(ratio_header(numerator, denominator, most, 1))
-
-    def storage_writes(self, state: Erc4626State, delta: TotalsDelta) -> tuple[StorageWrite | BalanceChange, ...]:
-        """None: where a vault keeps its totals is its own affair; what ``view_calls`` touches is read again."""
-        return ()
-
-    def places(self, state: Erc4626State) -> Iterable[Place]:
-        """None that all vaults share."""
-        return ()
-
-    def places_from_logs(self, state: Erc4626State) -> Iterable[Place]:
-        """None."""
-        return ()
-
-    def known_words(self, state: Erc4626State) -> Mapping[Place, int]:
-        """None."""
-        return {}
 
     def view_calls(self, state: Erc4626State, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """Previews read what deposits and redemptions read; limits what they check."""
@@ -307,12 +289,6 @@ def _moved(state: Erc4626State, assets: int, shares: int) -> Erc4626State:
         idle=state.idle + assets,
         max_deposit=state.max_deposit if state.max_deposit == _U256 else max(state.max_deposit - assets, 0),
     )
-
-
-def _listed(dex: Factory, known: int) -> Script[Sequence[NewPool]]:
-    yield from ()
-    vault = NewPool(dex.name, dex.family, dex.factory, (), 0, factory=dex.factory)
-    return () if known else (vault,)
 
 
 def _read(pool: NewPool) -> Script[Erc4626State]:

@@ -14,16 +14,13 @@ import numpy as np
 from ouro.hashing import selector, topic
 from ouro.protocols import liquidity_book_state as book_state
 from ouro.protocols.base import (
-    BalanceChange,
     DecodeError,
     ExactHeader,
-    Family,
     Limits,
     Quote,
     QuoteError,
     Segments,
     Source,
-    StorageWrite,
 )
 from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
 from ouro.protocols.eventdata import require_address
@@ -48,6 +45,7 @@ from ouro.protocols.reads import Garbage, Read, Script, answer_words, uint_word,
 from ouro.protocols.steps import BinSwap, Shape
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
+from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import BlockContext, Hop, Log
 
 PAIR_CREATED = topic("LBPairCreated(address,address,uint256,address,uint256)")
@@ -69,7 +67,7 @@ def _announced(event: Announcement) -> NewPool:
     return event.pool(address_of(event.words[0], "LBPair"), tokens)
 
 
-class LiquidityBook(Family):
+class LiquidityBook(UnknownLayout):
     """The family; stateless."""
 
     name: ClassVar[str] = "liquidity_book"
@@ -233,24 +231,6 @@ class LiquidityBook(Family):
         return _header(state, i == 0)
 
     # ------------------------------------------------------------------------------------------ storage, executing
-
-    def storage_writes(
-        self, state: LiquidityBookState, delta: BookDelta
-    ) -> tuple[StorageWrite | BalanceChange, ...]:
-        """Nothing: no bytecode has confirmed the pair's layout; its words are read again."""
-        return ()
-
-    def places(self, state: LiquidityBookState) -> Iterable[Place]:
-        """Unknown; ``view_calls`` finds them."""
-        return ()
-
-    def places_from_logs(self, state: LiquidityBookState) -> Iterable[Place]:
-        """None."""
-        return ()
-
-    def known_words(self, state: LiquidityBookState) -> Mapping[Place, int]:
-        """None."""
-        return {}
 
     def view_calls(self, state: LiquidityBookState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """``getSwapOut`` in both directions touches what a swap does."""

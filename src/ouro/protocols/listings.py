@@ -137,6 +137,16 @@ class NumberedPools:
         return Page(dated, following=first + len(dated), done=not dated)
 
 
+def itself(dex: Factory) -> NumberedPools:
+    """Nobody announces such pools: the configured contract is the only one."""
+
+    def rest(known: int) -> Script[Sequence[NewPool]]:
+        yield from ()  # nothing has to be asked
+        return [] if known else [NewPool(dex.name, dex.family, dex.factory, (), 0, factory=dex.factory)]
+
+    return NumberedPools(rest)
+
+
 PAIRS = ("allPairsLength()", "allPairs(uint256)")
 POOLS = ("allPoolsLength()", "allPools(uint256)")
 

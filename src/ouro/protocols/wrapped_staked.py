@@ -9,7 +9,7 @@ Field sources: the rate changes with the oracle's reports, in the rebasing token
 wrapper is configured by its address. Not compared with a deployed contract yet: unproven.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -18,22 +18,20 @@ import numpy as np
 from ouro.hashing import selector
 from ouro.protocols import jsonform
 from ouro.protocols.base import (
-    BalanceChange,
     ExactHeader,
-    Family,
     Limits,
     Quote,
     QuoteError,
     Segments,
     Source,
-    StorageWrite,
 )
 from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.headers import ratio_header
-from ouro.protocols.listings import Listing, NumberedPools
+from ouro.protocols.listings import Listing, itself
 from ouro.protocols.reads import Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, WrapSwap
 from ouro.protocols.storage import Place, ViewCall
+from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import Address, BlockContext, Hop, Log
 
 MAX_TOTAL = (1 << 128) - 1
@@ -67,7 +65,7 @@ class WrappedStakedState(msgspec.Struct, frozen=True):
         return 0
 
 
-class WrappedStaked(Family):
+class WrappedStaked(UnknownLayout):
     """The family; stateless."""
 
     name: ClassVar[str] = "wrapped_staked"
@@ -85,7 +83,7 @@ class WrappedStaked(Family):
 
     def listing(self, dex: Factory, tokens: Sequence[Address]) -> Listing:
         """The configured address is the wrapper itself: a list of one."""
-        return NumberedPools(lambda known: _listed(dex, known))
+        return itself(dex)
 
     def read(self, pool: NewPool) -> Script[WrappedStakedState]:
         """The rebasing token from the wrapper, then its totals."""
@@ -154,22 +152,6 @@ class WrappedStaked(Family):
         if i or not state.pooled or not state.shares:
             return None
         return ExactHeader(ratio_header(state.shares, state.pooled, state.pooled, 1))
-
-    def storage_writes(self, state: WrappedStakedState, delta: None) -> tuple[StorageWrite | BalanceChange, ...]:
-        """None."""
-        return ()
-
-    def places(self, state: WrappedStakedState) -> Iterable[Place]:
-        """None that all wrappers share."""
-        return ()
-
-    def places_from_logs(self, state: WrappedStakedState) -> Iterable[Place]:
-        """None."""
-        return ()
-
-    def known_words(self, state: WrappedStakedState) -> Mapping[Place, int]:
-        """None."""
-        return {}
 
     def view_calls(self, state: WrappedStakedState, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """What tells the rate."""
@@ -253,12 +235,6 @@ def _unwrap(state: WrappedStakedState, amount: int) -> Quote:
         raise QuoteError("the amount is not worth a unit, or more than the wrapper holds")
     after = msgspec.structs.replace(state, wrapped=state.wrapped - amount, held=state.held - moved)
     return Quote(amount, received, UNWRAP_GAS, after)
-
-
-def _listed(dex: Factory, known: int) -> Script[Sequence[NewPool]]:
-    yield from ()
-    wrapper = NewPool(dex.name, dex.family, dex.factory, (), 0, factory=dex.factory)
-    return () if known else (wrapper,)
 
 
 def _totals(tokens: tuple[Address, Address]) -> Script[tuple[int, int, int, int]]:
