@@ -11,12 +11,13 @@ from ouro.types import Address
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for."""
+    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for; ``asset`` backs a vault's shares."""
 
     symbol: str
     address: Address
     decimals: int
     recorded_address: Address
+    asset: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
