@@ -11,7 +11,10 @@ from ouro.types import Address
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for; ``asset`` backs a vault's shares."""
+    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for.
+
+    ``asset`` is what the shares of a vault are shares of.
+    """
 
     symbol: str
     address: Address

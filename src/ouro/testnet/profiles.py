@@ -67,7 +67,7 @@ class RecordedToken:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """An ERC-4626 vault whose shares are a token: ``assets`` (raw) of ``asset`` back ``supply`` shares at the start.
+    """An ERC-4626 vault whose shares are a token: ``assets`` (raw) back ``supply`` shares at the start.
 
     ``asset`` and ``address`` are those of the record; a unit of the asset begins as ``10**offset`` shares.
     """

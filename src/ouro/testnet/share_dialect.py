@@ -1,6 +1,7 @@
 """ERC-4626 vaults: pools of asset and share whose rate only yield moves.
 
-What traders do elsewhere is here: yield comes in (a transfer, which no event of the vault tells), or holders redeem.
+Where traders trade elsewhere, yield comes in here (a transfer, of which no event of the vault tells) or holders
+redeem.
 """
 
 from collections.abc import Sequence
