@@ -13,10 +13,10 @@ import structlog
 
 from ouro.chain.errors import ChainError
 from ouro.config.model import ChainConfig
+from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
-from ouro.engine.journal import DecisionJournal
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -65,7 +65,7 @@ class ChainEngine:
         max_blocks: int | None = None,
         *,
         world: World | None = None,
-        journal: DecisionJournal | None = None,
+        journal: DecisionListener | None = None,
         timed: TimesListener | None = None,
     ) -> None:
         """``max_blocks``: stop deciding after so many blocks (then only follow what is under way).
@@ -75,7 +75,8 @@ class ChainEngine:
         """
         self.name = name
         self._world: World = world or LiveWorld(name, shared)
-        self._decisions, self._timed = journal, timed
+        self._audit = None if shared.audit is None else shared.audit.of(name)
+        self._decisions, self._timed = together(journal, self._audit), timed
         self._collector = Collector()
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
@@ -260,7 +261,8 @@ class ChainEngine:
         approved: list[Approved] = []
         for refused in decision.refused:
             self._refuse(refused)
-        problem = self._shared.ledger.problem
+        audit = self._shared.audit
+        problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -349,6 +351,8 @@ class ChainEngine:
         self._refuse(refused)
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
+        if self._audit is not None:
+            self._audit.outcome(attempt, outcome)
         status = self.status
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:

@@ -11,6 +11,7 @@ from ouro.chain.feed import BlockFeed
 from ouro.chain.pool import EndpointPool
 from ouro.chain.transactions import TransactionReader
 from ouro.config.model import ChainConfig, OuroConfig
+from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.recovery import close_paper, recover
@@ -35,6 +36,7 @@ class Shared:
     ledger: Ledger
     signer: SignerClient
     risk: RiskGate
+    audit: AuditTrail | None = None
 
 
 class Feed(Protocol):
