@@ -14,6 +14,7 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
@@ -95,7 +96,8 @@ async def _run_session(
         session = ledger.start_session(**about, code_version=__version__)
         audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
+        control = ControlStore(control_folder(config.data_dir))
+        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         shared = Shared(config, ledger, signer, risk, audit)
         engines = [ChainEngine(name, shared, blocks) for name in names]
