@@ -92,17 +92,22 @@ class Sampler:
             if self._balances is not None:
                 self._balances.cancel()
             self._guarded("flush", self._metrics.flush)
+            self.look()
 
     def sample(self) -> None:
-        """One look at everything."""
-        self._guarded("process", self._look_at_process)
-        for engine in self._engines:
-            self._guarded(f"engine {engine.name}", lambda engine=engine: self._look_at_engine(engine))
-            self._guarded(f"nodes {engine.name}", lambda engine=engine: self._look_at_nodes(engine))
+        """One look at everything, and the question to the nodes for balances when it is due."""
+        self.look()
         now_s = time.monotonic()
         if now_s >= self._asked_s + BALANCES_EVERY_S and (self._balances is None or self._balances.done()):
             self._asked_s = now_s
             self._balances = asyncio.get_running_loop().create_task(self._ask_balances())
+
+    def look(self) -> None:
+        """One look at what is in this process."""
+        self._guarded("process", self._look_at_process)
+        for engine in self._engines:
+            self._guarded(f"engine {engine.name}", lambda engine=engine: self._look_at_engine(engine))
+            self._guarded(f"nodes {engine.name}", lambda engine=engine: self._look_at_nodes(engine))
 
     def _guarded(self, what: str, look: Callable[[], None]) -> None:
         try:
