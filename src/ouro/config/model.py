@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticKnownError
 
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
+from ouro.config.monitoring import MonitoringConfig
 from ouro.config.risk import RiskConfig, SendConfig
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
@@ -272,6 +273,7 @@ class OuroConfig(_Section):
     signer: SignerConfig = SignerConfig()
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ process does: there is one way to recover, and it is used all the time.
 import asyncio
 import time
 from collections import OrderedDict
+from typing import Any
 
 import structlog
 
@@ -81,6 +82,8 @@ class ChainEngine:
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
         self._shared = shared
+        self._metrics = shared.metrics.of_chain(name)
+        self.node: Any = None
         self._max_blocks = max_blocks
         self._drain = asyncio.Event()
         self.drained = asyncio.Event()
@@ -92,6 +95,11 @@ class ChainEngine:
         self._settle_due = asyncio.Event()
         self._unfinished = 0
         self._booked: OrderedDict[str, TradeLine] = OrderedDict()
+
+    @property
+    def state(self) -> ChainState | None:
+        """What it knows, for those who watch; None until the first is loaded."""
+        return self._state
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -135,9 +143,11 @@ class ChainEngine:
     async def _session(self) -> None:
         self.status.state = "connecting"  # why the last session ended can be read until this one connects
         async with self._world.node() as node:
+            self.node = node
             self.status.state, self.status.detail = "loading", ""
             state = await self._world.load(node, self._progress)
             self._state = state
+            self._metrics.session()
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
             feed = self._world.feed(node, state)
             try:
@@ -147,7 +157,7 @@ class ChainEngine:
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
-                self._trader = None
+                self._trader = self.node = None
                 await feed.close()
 
     def _rehearse(self, state: ChainState) -> None:
@@ -181,6 +191,7 @@ class ChainEngine:
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self._metrics.rolled_back(event)
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -205,6 +216,7 @@ class ChainEngine:
                 return
             raise
         times.applied, times.touched = time.monotonic_ns(), len(result.touched)
+        self._metrics.block(update)
         self.status.block_number, self.status.last_block_ns = update.number, update.received_ns
         trader = self._trader
         if trader is not None:
@@ -215,10 +227,12 @@ class ChainEngine:
             if state.wants_refresh:
                 await upkeep.refresh()
             decision, decided_us = await self._decide(update, state, trader, times)
+            self._metrics.decided(times, state.finder.stats.looked, len(decision.opportunities))
             if self._timed is not None:
                 self._timed(times)
-        elif superseded:
-            self.status.superseded += 1
+        else:
+            self._metrics.passed(superseded=superseded)
+            self.status.superseded += superseded
         self._count(update, state, decision, decided_us)
         self._latest = update
         if self._world.in_step:
@@ -336,11 +350,13 @@ class ChainEngine:
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:
+        self._metrics.submitted(submitted)
         if submitted.handover is not Handover.WITHHELD:
             self.status.sent.add(submitted.sent_us / 1_000)
 
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
+        self._metrics.refused(refused.reason)
         self._shared.ledger.record_refusal(self.name, refused)
         if self._decisions is not None:
             self._decisions.refused(refused)
@@ -354,6 +370,7 @@ class ChainEngine:
         if self._audit is not None:
             self._audit.outcome(attempt, outcome)
         status = self.status
+        self._metrics.outcome(attempt, plan, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:
             status.net_wei -= earlier.net_wei

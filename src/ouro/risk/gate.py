@@ -8,7 +8,7 @@ from typing import Protocol
 from ouro.config.model import RiskConfig
 from ouro.control import ControlStore, blocks_trades
 from ouro.risk.approved import Approved, approve
-from ouro.risk.limits import CHECKS, ChainCondition, Intent, Reason
+from ouro.risk.limits import CHECKS, ChainCondition, Exposure, Intent, Reason
 from ouro.risk.state import ChainRisk
 from ouro.stopfile import stop_file_problem
 from ouro.types import Attempt, AttemptKind, Mode, Outcome, Plan, Refused
@@ -124,6 +124,10 @@ class RiskGate:
         for result in realised:
             if result.chain in self._chains:
                 self._chains[result.chain].book(result.attempt_id, result.at_ms, result.net_native_wei, None)
+
+    def exposure(self, chain: str) -> Exposure:
+        """What is at stake on ``chain`` now."""
+        return self._chains[chain].exposure(self._clock_ms())
 
     def day_start_ms(self) -> int:
         """Start of the UTC day: since when results matter to `restore`."""
