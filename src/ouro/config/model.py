@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.dashboard import DashboardConfig
 from ouro.hashing import has_wrong_checksum
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
@@ -307,6 +308,7 @@ class OuroConfig(_Section):
     signer: SignerConfig = SignerConfig()
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
     @model_validator(mode="after")
