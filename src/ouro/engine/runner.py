@@ -14,6 +14,7 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes
@@ -91,7 +92,8 @@ async def _run_session(
         warm()
         ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
+        control = ControlStore(control_folder(config.data_dir))
+        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         shared = Shared(config, ledger, signer, risk)
         engines = [ChainEngine(name, shared, blocks) for name in names]

@@ -149,7 +149,7 @@ class LiveWorld:
             submitter,
             state.head_number,
             config.reorg_ring_depth,
-            may_send=not shared.risk.kill_file_problem(name),
+            may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
