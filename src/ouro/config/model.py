@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
 from ouro.config.monitoring import MonitoringConfig
 from ouro.config.risk import RiskConfig, SendConfig
@@ -274,6 +275,7 @@ class OuroConfig(_Section):
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
     @model_validator(mode="after")

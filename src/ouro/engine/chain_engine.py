@@ -18,6 +18,7 @@ from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
+from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -115,6 +116,23 @@ class ChainEngine:
 
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
+        picture = asyncio.create_task(self._picture().run())
+        try:
+            await self._sessions()
+        finally:
+            picture.cancel()
+            await asyncio.gather(picture, return_exceptions=True)
+
+    def _picture(self) -> PictureWriter:
+        config = self._shared.config
+        return PictureWriter(
+            config.data_dir / FOLDER,
+            self.status,
+            config.mode.value,
+            lambda: self._state.market if self._state is not None else None,
+        )
+
+    async def _sessions(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -341,6 +359,7 @@ class ChainEngine:
                 BlockStats(update.number, status.pools, state.cycles, len(decision.opportunities), decided_us),
             )
         best = decision.plans[0] if decision.plans else None
+        status.best_pools = () if best is None else best.pools
         status.best = "" if best is None else f"{best.expected_net_native_wei / 1e18:+.6f} {_route(best, state)}"
 
     def _record_price(self, state: ChainState) -> None:
