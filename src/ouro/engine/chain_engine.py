@@ -219,6 +219,7 @@ class ChainEngine:
         elif superseded:
             self.status.superseded += 1
         self._count(update, state, decision, decided_us)
+        state.catch_up()
         self._latest = update
         if self._world.in_step:
             await self._settle(update, trader, state)
