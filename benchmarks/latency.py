@@ -172,7 +172,7 @@ async def run(recording: Recording, folder: Path, every_ms: float) -> tuple[Play
     config = config_for(recording, folder, Mode.LIVE)
     client = SignerClient(config.signer.socket)
     await client.wait_ready()
-    ledger = Ledger.open(config.ledger.url)
+    ledger = Ledger.open(config.ledger.url, ahead=folder / "ahead")
     ledger.start_session(mode="live", config_hash="bench", code_version="bench")
     measured, lane = Measured(), SinkLane()
     try:

@@ -225,6 +225,7 @@ class ChainEngine:
             await self._settle(update, trader, state)
         else:
             self._settle_due.set()
+        self._shared.ledger.between_blocks()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()
