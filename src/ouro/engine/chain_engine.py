@@ -252,11 +252,13 @@ class ChainEngine:
             self._metrics.passed(superseded=superseded)
             self.status.superseded += superseded
         self._count(update, state, decision, decided_us)
+        state.catch_up()
         self._latest = update
         if self._world.in_step:
             await self._settle(update, trader, state)
         else:
             self._settle_due.set()
+        self._shared.ledger.between_blocks()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()

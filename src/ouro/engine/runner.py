@@ -86,6 +86,7 @@ async def _run_session(
         config.ledger.url,
         refusal_samples=config.ledger.refusal_samples,
         retention_days=config.ledger.retention_days,
+        ahead=config.data_dir / "ahead",
     )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
