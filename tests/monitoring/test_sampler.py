@@ -83,6 +83,7 @@ async def test_states_pools_nodes_and_money_are_sampled(tmp_path: Path) -> None:
     while "ouro_gas_reserve_trades" not in read_metrics(tmp_path).values:  # noqa: ASYNC110 - it is a file
         await asyncio.sleep(0.01)
     sampler.look()
+    metrics.flush()
     seen = read_metrics(tmp_path)
     assert seen.by("ouro_chain_state", "state")["running"] == 1
     assert seen.total("ouro_chain_state") == 1
@@ -113,6 +114,7 @@ async def test_a_new_sessions_counts_begin_at_nothing(tmp_path: Path) -> None:
     sampler.look()
     engine.node = Node(calls=4)
     sampler.look()
+    metrics.flush()
     assert read_metrics(tmp_path).value("ouro_rpc_calls_total", chain="base", endpoint="0") == 14
     metrics.close()
 

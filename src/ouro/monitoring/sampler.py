@@ -93,6 +93,7 @@ class Sampler:
                 self._balances.cancel()
             self._guarded("flush", self._metrics.flush)
             self.look()
+            self._guarded("flush", self._metrics.flush)
 
     def sample(self) -> None:
         """One look at everything, and the question to the nodes for balances when it is due."""
