@@ -66,7 +66,7 @@ _HEALTH = (
     ),
     _stat(
         "Age of the last block",
-        f"chain:ouro_block_age_seconds{{{_CHAIN}}}",
+        f"chain:ouro_block_age_seconds:now{{{_CHAIN}}}",
         "s",
         steps=((3, _YELLOW), (10, _RED)),
     ),

@@ -39,9 +39,7 @@ class Alert:
 
 
 RECORDINGS: tuple[Recording, ...] = (
-    Recording("chain:ouro_block_age_seconds", 'time() - ouro_source_update_timestamp_seconds{source="blocks"}'),
-    Recording("chain:ouro_blocks:rate1m", "sum by (chain) (rate(ouro_blocks_total[1m]))"),
-    Recording("chain:ouro_opportunities:rate5m", "sum by (chain) (rate(ouro_opportunities_total[5m]))"),
+    Recording("chain:ouro_block_age_seconds:now", 'time() - ouro_source_update_timestamp_seconds{source="blocks"}'),
     Recording(
         "chain:ouro_success:ratio1h",
         'sum by (chain) (increase(ouro_outcomes_total{outcome="landed"}[1h])) '
