@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ouro.audit import verify
 from ouro.chain.pool import EndpointPool
 from ouro.ledger.books import Books
 from ouro.ledger.reconcile import reconcile
@@ -58,6 +59,7 @@ def audit(ledger_url: str, chains: dict[str, LocalChain], work_dir: Path) -> dic
     finally:
         books.close()
     assert_signed_once(work_dir / "data" / "signer.jsonl")
+    assert verify(work_dir / "data" / "audit").problems == ()
     return facts
 
 

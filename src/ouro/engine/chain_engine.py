@@ -14,10 +14,11 @@ import structlog
 
 from ouro.chain.errors import ChainError
 from ouro.config.model import ChainConfig
+from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
-from ouro.engine.journal import DecisionJournal
+from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -66,7 +67,7 @@ class ChainEngine:
         max_blocks: int | None = None,
         *,
         world: World | None = None,
-        journal: DecisionJournal | None = None,
+        journal: DecisionListener | None = None,
         timed: TimesListener | None = None,
     ) -> None:
         """``max_blocks``: stop deciding after so many blocks (then only follow what is under way).
@@ -76,7 +77,8 @@ class ChainEngine:
         """
         self.name = name
         self._world: World = world or LiveWorld(name, shared)
-        self._decisions, self._timed = journal, timed
+        self._audit = None if shared.audit is None else shared.audit.of(name)
+        self._decisions, self._timed = together(journal, self._audit), timed
         self._collector = Collector()
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
@@ -114,6 +116,23 @@ class ChainEngine:
 
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
+        picture = asyncio.create_task(self._picture().run())
+        try:
+            await self._sessions()
+        finally:
+            picture.cancel()
+            await asyncio.gather(picture, return_exceptions=True)
+
+    def _picture(self) -> PictureWriter:
+        config = self._shared.config
+        return PictureWriter(
+            config.data_dir / FOLDER,
+            self.status,
+            config.mode.value,
+            lambda: self._state.market if self._state is not None else None,
+        )
+
+    async def _sessions(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -274,7 +293,8 @@ class ChainEngine:
         approved: list[Approved] = []
         for refused in decision.refused:
             self._refuse(refused)
-        problem = self._shared.ledger.problem
+        audit = self._shared.audit
+        problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -339,6 +359,7 @@ class ChainEngine:
                 BlockStats(update.number, status.pools, state.cycles, len(decision.opportunities), decided_us),
             )
         best = decision.plans[0] if decision.plans else None
+        status.best_pools = () if best is None else best.pools
         status.best = "" if best is None else f"{best.expected_net_native_wei / 1e18:+.6f} {_route(best, state)}"
 
     def _record_price(self, state: ChainState) -> None:
@@ -365,6 +386,8 @@ class ChainEngine:
         self._refuse(refused)
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
+        if self._audit is not None:
+            self._audit.outcome(attempt, outcome)
         status = self.status
         self._metrics.outcome(attempt, plan, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)

@@ -14,6 +14,8 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
+from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes
@@ -85,6 +87,7 @@ async def _run_session(
         refusal_samples=config.ledger.refusal_samples,
         retention_days=config.ledger.retention_days,
     )
+    audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     try:
         if config.mode is Mode.LIVE:
@@ -93,18 +96,29 @@ async def _run_session(
             await signer.wait_ready()
         announce("compiling kernels; instant but for the first time")
         warm()
-        ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
+        about = {"mode": config.mode.value, "config_hash": _fingerprint(config)}
+        session = ledger.start_session(**about, code_version=__version__)
+        audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
+        control = ControlStore(control_folder(config.data_dir))
+        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         metrics = open_metrics(config)
-        shared = Shared(config, ledger, signer, risk, metrics)
+        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics)
         engines = [ChainEngine(name, shared, blocks) for name in names]
         await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
         await _reconcile_all(engines, ledger)
     finally:
         await signer.close()
-        await asyncio.to_thread(ledger.close)
+        await asyncio.to_thread(_close, ledger, audit)
+
+
+def _close(ledger: Ledger, audit: AuditTrail | None) -> None:
+    try:
+        if audit is not None:
+            audit.close()
+    finally:
+        ledger.close()
 
 
 async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | None) -> None:

@@ -11,6 +11,7 @@ from ouro.chain.feed import BlockFeed
 from ouro.chain.pool import EndpointPool
 from ouro.chain.transactions import TransactionReader
 from ouro.config.model import ChainConfig, OuroConfig
+from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
 from ouro.engine.recovery import close_paper, recover
@@ -36,6 +37,7 @@ class Shared:
     ledger: Ledger
     signer: SignerClient
     risk: RiskGate
+    audit: AuditTrail | None = None
     metrics: AnyMetrics = field(default_factory=NullMetrics)
 
 
@@ -151,7 +153,7 @@ class LiveWorld:
             submitter,
             state.head_number,
             config.reorg_ring_depth,
-            may_send=not shared.risk.kill_file_problem(name),
+            may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
