@@ -1,12 +1,14 @@
-"""What an engine process calls to be watched: three lines of its runner."""
+"""What an engine process calls to be watched: a few lines of its runner."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
 
 from ouro.config.model import OuroConfig
 from ouro.ledger.ledger import Ledger
+from ouro.monitoring.endpoint import serve_metrics
 from ouro.monitoring.metrics import FOLDER, AnyMetrics, Metrics, NullMetrics
 from ouro.monitoring.sampler import Observed, Sampler
 from ouro.risk.gate import RiskGate
@@ -27,8 +29,9 @@ class Parts(Protocol):
     def metrics(self) -> AnyMetrics: ...
 
 
-def open_metrics(config: OuroConfig, process: str = "engine") -> AnyMetrics:
-    """The metrics of this process; none where they are off, or where their files can't be written."""
+def open_metrics(config: OuroConfig, chains: Sequence[str] = ()) -> AnyMetrics:
+    """The metrics of the process that runs ``chains``; none where they are off, or their files can't be written."""
+    process = f"engine-{chains[0]}" if len(chains) == 1 else "engine"
     if config.monitoring.metrics == "off":
         return NullMetrics()
     try:
@@ -36,6 +39,13 @@ def open_metrics(config: OuroConfig, process: str = "engine") -> AnyMetrics:
     except OSError as error:
         log.warning("metrics_off", folder=str(config.data_dir / FOLDER), error=str(error))
         return NullMetrics()
+
+
+@contextmanager
+def watched(config: OuroConfig, announce: Callable[[str], None]) -> Iterator[None]:
+    """Around everything that the parent process runs: serves the metrics of all its processes."""
+    with serve_metrics(config.data_dir, config.monitoring.address, announce):
+        yield
 
 
 def engine_sampler(shared: Parts, engines: Sequence[Observed]) -> Sampler:
