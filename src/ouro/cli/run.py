@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
             stack.enter_context(shown)
             from ouro.monitoring.hooks import watched
 
-            stack.enter_context(watched(loaded, _say))
+            stack.enter_context(watched(loaded, config, _say))
             if supervised:
                 from ouro.engine.supervisor import supervise
 

@@ -28,6 +28,7 @@ from ouro.engine.world import Shared
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
 from ouro.monitoring.hooks import engine_sampler, open_metrics
+from ouro.monitoring.metrics import AnyMetrics
 from ouro.monitoring.sampler import sampled
 from ouro.risk.gate import RiskGate
 from ouro.signer.client import SignerClient
@@ -134,7 +135,7 @@ async def _run_session(
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
         await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
-        await _reconcile_all(engines, ledger)
+        await _reconcile_all(engines, ledger, metrics)
     finally:
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
@@ -217,7 +218,7 @@ async def _all_drained(engines: Sequence[ChainEngine]) -> None:
         await engine.drained.wait()
 
 
-async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None:
+async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger, metrics: AnyMetrics) -> None:
     await asyncio.to_thread(ledger.flush)
     for engine in engines:
         number = engine.status.block_number
@@ -230,6 +231,7 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None
             log.warning("not_reconciled", chain=engine.name, error=str(error))
             continue
         ledger.record_reconciliation(engine.name, result)
+        metrics.set("ouro_reconciliation_difference_native", result.max_abs_difference_wei / 10**18, engine.name)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 

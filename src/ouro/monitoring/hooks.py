@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
 from ouro.ledger.ledger import Ledger
+from ouro.monitoring.alerts.sentinel import sentinel_beside
 from ouro.monitoring.endpoint import serve_metrics
 from ouro.monitoring.metrics import FOLDER, AnyMetrics, Metrics, NullMetrics
 from ouro.monitoring.sampler import Observed, Sampler
@@ -42,20 +45,25 @@ def open_metrics(config: OuroConfig, chains: Sequence[str] = ()) -> AnyMetrics:
 
 
 @contextmanager
-def watched(config: OuroConfig, announce: Callable[[str], None]) -> Iterator[None]:
-    """Around everything that the parent process runs: serves the metrics of all its processes."""
-    with serve_metrics(config.data_dir, config.monitoring.address, announce):
+def watched(config: OuroConfig, config_file: Path, announce: Callable[[str], None]) -> Iterator[None]:
+    """Around all that the parent process runs: serves the metrics of its processes, and has people told."""
+    with (
+        serve_metrics(config.data_dir, config.monitoring.address, announce),
+        sentinel_beside(config, config_file, announce),
+    ):
         yield
 
 
 def engine_sampler(shared: Parts, engines: Sequence[Observed]) -> Sampler:
     """Looks at ``engines`` once a second; run it beside them (`ouro.monitoring.sampler.sampled`)."""
     ledger = shared.ledger
+    control = ControlStore(control_folder(shared.config.data_dir))
     return Sampler(
         shared.metrics,
         engines,
         limits=shared.config.limits_of,
         exposure=shared.risk.exposure,
+        halts=control.on_chain,
         queues=lambda: {"ledger": ledger.waiting},
         books_problem=lambda: ledger.problem,
     )
