@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.alerts import AlertsConfig
 from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
 from ouro.config.monitoring import MonitoringConfig
@@ -275,6 +276,7 @@ class OuroConfig(_Section):
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
+    alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
