@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.gate import GateConfig
 from ouro.hashing import has_wrong_checksum
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
@@ -271,6 +272,7 @@ class SignerConfig(_Section):
     max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
+    gate: GateConfig = GateConfig()
 
 
 def _known_database(url: str) -> str:
@@ -327,6 +329,11 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name in self.signer.gate.chains:
+            if name not in self.chains:
+                raise ValueError(
+                    f"signer.gate.chains.{name}: there is no such chain; there are {', '.join(self.chains)}"
+                )
         for name, chain in self.chains.items():
             if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
                 raise ValueError(

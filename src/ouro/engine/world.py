@@ -13,6 +13,7 @@ from ouro.chain.transactions import TransactionReader
 from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.recovery import close_paper, recover
 from ouro.engine.trading import LiveTrader, PaperTrader, RefusalSink, Trader
 from ouro.engine.upkeep import Upkeep
@@ -35,6 +36,8 @@ class Shared:
     ledger: Ledger
     signer: SignerClient
     risk: RiskGate
+    leases: LeaseKeeper | None = None
+    """Where outcomes are reported to the signer; None where nothing is signed."""
 
 
 class Feed(Protocol):
@@ -153,4 +156,6 @@ class LiveWorld:
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+        if shared.leases is not None:
+            await shared.leases.recovered(name)
         return trader
