@@ -215,6 +215,13 @@ class Plan:
         """Input of the first hop, in the profit token."""
         return self.hops[0].amount_in_wei
 
+    @property
+    def notional_gwei(self) -> int:
+        """That in native gwei, at the price of the plan's own profit, rounded up."""
+        if self.gross_profit_wei <= 0:
+            return 0
+        return -(-self.notional_wei * self.value_native_wei // (self.gross_profit_wei * 10**9))
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -369,6 +369,7 @@ class ChainEngine:
         if usd is not None:
             self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
+            self._shared.signer.set_price(self.name, usd)
 
     def _on_submitted(self, submitted: Submitted) -> None:
         self._metrics.submitted(submitted)
@@ -397,14 +398,19 @@ class ChainEngine:
             status.net_wei -= earlier.net_wei
             if attempt.kind is AttemptKind.TRADE:
                 status.outcomes[earlier.kind.value] -= 1
+        leases = self._shared.leases
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
+            if leases is not None:
+                leases.reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
         route = "" if plan is None or self._state is None else _route(plan, self._state)
         line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
         status.net_wei += line.net_wei
+        if leases is not None:
+            leases.outcome(attempt, line.net_wei)
         self._booked[attempt.attempt_id] = line
         if len(self._booked) > _BOOKED_KEPT:
             self._booked.popitem(last=False)

@@ -22,6 +22,7 @@ from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.chosen import chosen_chains
 from ouro.engine.errors import EngineError
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.proofs import allowed_dexes
 from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
@@ -115,11 +116,15 @@ async def _run_session(
     )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
+    leases: LeaseKeeper | None = None
+    keeping: asyncio.Task[None] | None = None
     try:
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
                 announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
             await signer.wait_ready()
+            leases = LeaseKeeper(signer, ledger, names, config.signer.gate.lease_ms)
+            await leases.acquire()
         announce("compiling kernels; instant but for the first time")
         with _one_compiler():
             warm()
@@ -131,13 +136,20 @@ async def _run_session(
         risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         metrics = open_metrics(config, names)
-        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics)
+        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics, leases=leases)
+        if leases is not None:
+            keeping = asyncio.create_task(leases.run())
         engines = [ChainEngine(name, shared, blocks) for name in names]
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
         await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
         await _reconcile_all(engines, ledger, metrics)
+        if leases is not None:
+            await leases.finish()
     finally:
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
 

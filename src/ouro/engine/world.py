@@ -14,6 +14,7 @@ from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.recovery import close_paper, recover
 from ouro.engine.trading import LiveTrader, PaperTrader, RefusalSink, Trader
 from ouro.engine.upkeep import Upkeep
@@ -39,6 +40,8 @@ class Shared:
     risk: RiskGate
     audit: AuditTrail | None = None
     metrics: AnyMetrics = field(default_factory=NullMetrics)
+    leases: LeaseKeeper | None = None
+    """Where outcomes are reported to the signer; None where nothing is signed."""
 
 
 class Feed(Protocol):
@@ -157,4 +160,6 @@ class LiveWorld:
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+        if shared.leases is not None:
+            await shared.leases.recovered(name)
         return trader
