@@ -184,6 +184,10 @@ class Plan:
     calldata: bytes = field(repr=False)
     bribe_wei: int = 0
     loan_fee_wei: int = 0
+    strategy: str = "cyclic"
+    shape: str = "cycle"
+    """"cycle": each hop passes what it brings on to the next; "netted": hops in any order whose sums cover each
+    other, token by token."""
 
     @property
     def predicted_profit_wei(self) -> int:
