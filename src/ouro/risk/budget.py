@@ -143,8 +143,8 @@ class Budgets:
                 return Reason.BUDGET, f"the common budgets can't be used: {error}"
             if got < needed:
                 return Reason.BUDGET, (
-                    f"{shared.name} of all chains: {self.holder} would use {needed}; of {config.maximum} for all of "
-                    f"them it has {got}, and there is no more"
+                    f"{shared.name} of all chains: {self.holder} would use {needed}; of {config.maximum} for all "
+                    f"it has {got}, and there is no more"
                 )
             shared.lease, shared.renewed_ms = got, now_ms
         return None
