@@ -156,6 +156,9 @@ class FeeBid:
     legacy: bool
 
 
+_STRATEGY_OF_HOPS = {2: "cross_dex", 3: "triangular"}
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Exactly what would be executed, and what it is expected to bring.
@@ -184,7 +187,6 @@ class Plan:
     calldata: bytes = field(repr=False)
     bribe_wei: int = 0
     loan_fee_wei: int = 0
-    strategy: str = "cyclic"
     shape: str = "cycle"
     """"cycle": each hop passes what it brings on to the next; "netted": hops in any order whose sums cover each
     other, token by token."""
@@ -205,6 +207,11 @@ class Plan:
     def pools(self) -> tuple[PoolId, ...]:
         """Pools in path order."""
         return tuple(hop.pool for hop in self.hops)
+
+    @property
+    def strategy(self) -> str:
+        """What it is called in halts and limits: as in reports, by the number of hops."""
+        return "netted" if self.shape == "netted" else _STRATEGY_OF_HOPS.get(len(self.hops), "n_hop")
 
     @property
     def notional_wei(self) -> int:

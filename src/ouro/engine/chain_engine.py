@@ -30,6 +30,8 @@ from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
+from ouro.risk.collar import references_of
+from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.types import (
     Address,
@@ -91,6 +93,11 @@ class ChainEngine:
         self._settle_due = asyncio.Event()
         self._unfinished = 0
         self._booked: OrderedDict[str, TradeLine] = OrderedDict()
+
+    @property
+    def risk(self) -> RiskGate:
+        """The gate that its plans pass."""
+        return self._shared.risk
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -180,6 +187,7 @@ class ChainEngine:
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self.risk.on_reorg(self.name, len(event.dropped))
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -218,6 +226,7 @@ class ChainEngine:
                 self._timed(times)
         elif superseded:
             self.status.superseded += 1
+        self.risk.on_block(self.name, update.number, update.timestamp, decided_us, state.freshness.level.value)
         self._count(update, state, decision, decided_us)
         self._latest = update
         if self._world.in_step:
@@ -260,7 +269,7 @@ class ChainEngine:
         approved: list[Approved] = []
         for refused in decision.refused:
             self._refuse(refused)
-        problem = self._shared.ledger.problem
+        problem, references = self._shared.ledger.problem, references_of(state)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -270,6 +279,8 @@ class ChainEngine:
                 freshness.value,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
+                references=references,
+                native_usd=state.prices.native_usd(),
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):

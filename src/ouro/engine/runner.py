@@ -14,6 +14,7 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes
@@ -21,7 +22,7 @@ from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
-from ouro.risk.gate import RiskGate
+from ouro.risk.build import build_gate, restore_from_books
 from ouro.signer.client import SignerClient
 from ouro.strategies.warm import warm
 from ouro.types import Mode
@@ -90,9 +91,9 @@ async def _run_session(
         announce("compiling kernels; instant but for the first time")
         warm()
         ledger.start_session(mode=config.mode.value, config_hash=_fingerprint(config), code_version=__version__)
-        overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
-        risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
+        control = ControlStore(control_folder(config.data_dir))
+        risk = build_gate(config, names, control)
+        restore_from_books(risk, ledger.books, config.mode, control.history())
         shared = Shared(config, ledger, signer, risk)
         engines = [ChainEngine(name, shared, blocks) for name in names]
         await _run_all(engines, listener)
@@ -175,6 +176,7 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None
             log.warning("not_reconciled", chain=engine.name, error=str(error))
             continue
         ledger.record_reconciliation(engine.name, result)
+        engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 

@@ -23,6 +23,7 @@ from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
 from ouro.risk.gate import RiskGate
+from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
@@ -138,7 +139,8 @@ class LiveWorld:
             config.finality_depth,
             config.reorg_ring_depth,
         )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse)
+        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse, shared.risk.admit_account)
+        trader.after_settling = TankWatch(shared.risk, name, config, node, shared.config.limits_of(name).gas_tank)
         await recover(
             name,
             node,
@@ -149,7 +151,7 @@ class LiveWorld:
             submitter,
             state.head_number,
             config.reorg_ring_depth,
-            may_send=not shared.risk.kill_file_problem(name),
+            may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))

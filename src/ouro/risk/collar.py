@@ -8,12 +8,13 @@ import math
 import statistics
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from ouro.config.risk import CollarConfig
+from ouro.config.risk import CollarConfig, RiskConfig
 from ouro.risk.limits import Reason, References
 from ouro.types import Address, Hop, Plan
 
@@ -73,6 +74,28 @@ class PoolReferences:
         pairs = zip(*(column[: self._known].tolist() for column in columns), strict=True)
         for edge, (token_in, token_out, pool) in enumerate(pairs):
             self._edges.setdefault((token_in, token_out), []).append((edge, pool))
+
+
+class _HasMarket(Protocol):
+    """The part of ``ouro.engine.chain_state.ChainState`` that has prices."""
+
+    @property
+    def market(self) -> Any: ...
+    @property
+    def config(self) -> Any: ...
+
+
+_made: "WeakKeyDictionary[object, PoolReferences]" = WeakKeyDictionary()
+
+
+def references_of(state: _HasMarket) -> PoolReferences:
+    """The references of a chain's state, made once."""
+    known = _made.get(state)
+    if known is None:
+        collar: CollarConfig = (state.config.risk or RiskConfig()).collar
+        feed = None if collar.feed_file is None else FeedFile(collar.feed_file, collar.feed_stale_ms)
+        known = _made[state] = PoolReferences(state.market.arrays, state.market.pool_index, feed)
+    return known
 
 
 class FeedFile:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ouro.config.model import RiskConfig
+from ouro.control import blocks_trades
 from ouro.risk.approved import Approved, approve
 from ouro.risk.breakers import (
     ApprovedOrder,
@@ -100,17 +101,17 @@ class RiskGate:
         clock_ms: Callable[[], int] = _now_ms,
         *,
         overrides: Mapping[str, RiskConfig] | None = None,
-        halts: Halts | None = None,
+        control: Halts | None = None,
         state_dir: Path | None = None,
     ) -> None:
         """``overrides``: chains with limits of their own, each whole. A kill file there stops that chain alone;
-        that of ``config`` stops them all. ``halts``: the store that persons and breakers stop trading by.
+        that of ``config`` stops them all. ``control`` has the halts of persons and breakers.
         ``state_dir``: where refills are proposed and the budgets over all chains are. See ``ouro.risk.build``."""
         self._config, self._mode, self._clock_ms = config, mode, clock_ms
         self._real_clock = clock_ms is _now_ms
         own = overrides or {}
         self._chains = {name: _chain(name, own.get(name, config), state_dir) for name in chains}
-        self._halts = halts
+        self._control = control
         self._halted: dict[str, str] = {}
         self.limits_hash = _fingerprint(config)
 
@@ -145,8 +146,8 @@ class RiskGate:
         if name in self._halted:
             return (Reason.HALTED, f"{name} is halted: {self._halted[name]}"), FULL_PPM
         worst, why = 0, ""
-        if self._halts is not None:
-            for halt in self._halts.in_force(name, plan.strategy):
+        if self._control is not None:
+            for halt in self._control.in_force(name, plan.strategy):
                 severity = SEVERITY.get(halt.mode, 3)
                 if severity > worst:
                     worst, why = severity, f"{halt.source} ({halt.by}): {halt.why}"
@@ -331,6 +332,11 @@ class RiskGate:
         known = self._chains[chain]
         known.board, known.screening, known.budgets, known.problem = board, screening, budgets, problem
 
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """Those that it lets trade."""
+        return tuple(self._chains)
+
     def tanks(self, chain: str) -> GasTanks:
         """The gas tanks of a chain."""
         return self._chains[chain].tanks
@@ -380,6 +386,13 @@ class RiskGate:
         """Start of the UTC day: since when results matter to `restore`."""
         now_ms = self._clock_ms()
         return now_ms - now_ms % 86_400_000
+
+    def control_problem(self, chain: str, strategy: str | None = None) -> str:
+        """Which halt of a person or breaker forbids trades of ``strategy`` on ``chain`` now, empty if none."""
+        if self._control is None:
+            return ""
+        halt = blocks_trades(self._control.in_force(chain, strategy))
+        return "" if halt is None else halt.describe()
 
     def kill_file_problem(self, chain: str) -> str:
         """Which kill file stops ``chain`` now, empty when none does."""
