@@ -1,7 +1,7 @@
 """What the check of an order costs: ``ouro bench risk``, or a row of ``ouro bench``.
 
-The gate is a running engine's: thirteen rules by scope and time, eleven breakers, a store of halts on disk, a list of
-10,000 denied addresses, the collar against four other pools of each pair, kill files. CPU time of this thread, so
+The gate is a running engine's: thirteen rules by scope and time, eleven breakers, a store of halts on disk, 10,000
+denied addresses, the collar against four other pools of each pair, kill files. CPU time of this thread, so
 that a busy machine doesn't count; the aim is 20 µs.
 """
 
@@ -91,7 +91,8 @@ def arrays_and_pools() -> tuple[_Arrays, dict[str, int]]:
     count = len(rows)
     segs = np.tile(np.array([[1e21, 1e21, 0.997, 1e24]]), (count, 1))
     arrays = _Arrays(
-        *columns, np.arange(count), np.ones(count, dtype=np.int32), segs, np.ones(len(pools), dtype=bool),
+        columns[0], columns[1], columns[2], np.arange(count), np.ones(count, dtype=np.int32), segs,
+        np.ones(len(pools), dtype=bool),
         {token: number for number, token in enumerate(TOKENS)},
     )  # fmt: skip
     return arrays, pools
@@ -100,13 +101,11 @@ def arrays_and_pools() -> tuple[_Arrays, dict[str, int]]:
 def plan_of(number: int, at: int, hops: int = 3) -> Plan:
     """A triangular trade; each number is another order."""
     amounts = [_COIN + number, _COIN + number, _COIN + number, _COIN + number + 10**16]
+    pools = [_address(2, (number + k) % _POOLS_A_PAIR + k * _POOLS_A_PAIR) for k in range(hops)]
     path = tuple(
-        Hop(
-            _address(2, (number + k) % _POOLS_A_PAIR + k * _POOLS_A_PAIR), "uniswap_v2", TOKENS[k], TOKENS[(k + 1) % 3],
-            0, 1, amounts[k], amounts[k + 1],
-        )
+        Hop(pools[k], "uniswap_v2", TOKENS[k], TOKENS[(k + 1) % 3], 0, 1, amounts[k], amounts[k + 1])
         for k in range(hops)
-    )  # fmt: skip
+    )
     return Plan(
         plan_id=f"p{number}",
         chain="ethereum",

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         what: Annotated[
             str,
             typer.Argument(
-                help="search; latency: the whole path (its own options follow: --json, --pools …); risk: an order's check."
+                help="search; risk (the check of an order); latency: the whole path (its own options follow)."
             ),
         ] = "search",
         quick: Annotated[bool, typer.Option("--quick", help="Short: asserts results, measures little.")] = False,

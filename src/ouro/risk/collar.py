@@ -5,7 +5,6 @@ the collar is a fence against nonsense, not a price that anything is paid by.
 """
 
 import math
-import statistics
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +17,10 @@ from ouro.config.risk import CollarConfig, RiskConfig
 from ouro.risk.limits import Reason, References
 from ouro.types import Address, Hop, Plan
 
-_MOST_POOLS = 9
+NATIVE = "0x" + "00" * 20
+_MOST_POOLS = 3
+_SEGMENT = 4
+"""Numbers a segment."""
 
 
 class Market(Protocol):
@@ -41,39 +43,61 @@ class Market(Protocol):
 class PoolReferences:
     """Marginal prices of the other pools of a pair, as the arrays have them now (see ``References``)."""
 
-    def __init__(self, arrays: Market, pool_index: "dict[str, int]", feed: "FeedFile | None" = None) -> None:
+    def __init__(
+        self,
+        arrays: Market,
+        pool_index: "dict[str, int]",
+        feed: "FeedFile | None" = None,
+        wrapped_native: Address = NATIVE,
+    ) -> None:
+        self._wrapped = wrapped_native
         self._arrays, self._pool_index, self._feed = arrays, pool_index, feed
         self._known = -1
-        self._edges: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self._of_segs: object = None
+        self._edges: dict[tuple[Address, Address], list[tuple[int, int]]] = {}
 
     def rate(self, hop: Hop) -> float | None:
         """See ``References.rate``."""
         arrays = self._arrays
-        if arrays.n_edges != self._known:
+        if arrays.n_edges != self._known or arrays.segs is not self._of_segs:
             self._index()
-        index = arrays.token_index
-        token_in, token_out = index.get(hop.token_in), index.get(hop.token_out)
         found: list[float] = []
-        if token_in is not None and token_out is not None:
+        token_in, token_out = hop.token_in, hop.token_out
+        if NATIVE in (token_in, token_out):
+            # The arrays have the native coin of managed pools as its wrapped form.
+            token_in = self._wrapped if token_in == NATIVE else token_in
+            token_out = self._wrapped if token_out == NATIVE else token_out
+        edges = self._edges.get((token_in, token_out))
+        if edges is not None:
             own = self._pool_index.get(hop.pool, -1)
-            for edge, pool in self._edges.get((token_in, token_out), ()):
-                if pool == own or not arrays.enabled[pool] or not arrays.seg_count[edge]:
-                    continue
-                row = arrays.segs[arrays.seg_start[edge]]
-                found.append(float(row[1]) / float(row[0]))
-                if len(found) >= _MOST_POOLS:
-                    break
+            enabled, counts, starts, segs = self._enabled, self._counts, self._starts, self._segs
+            for edge, pool in edges:
+                if pool != own and enabled[pool] and counts[edge]:
+                    start = starts[edge] * _SEGMENT
+                    found.append(segs[start + 1] / segs[start])
+                    if len(found) >= _MOST_POOLS:
+                        break
         if found:
-            return found[0] if len(found) == 1 else statistics.median(found)
+            return _median(found)
         return self._feed.rate(hop) if self._feed is not None else None
 
     def _index(self) -> None:
+        """After the arrays have grown. Views of memory give single items faster than arrays do."""
         arrays, self._edges = self._arrays, {}
-        self._known = arrays.n_edges
+        self._known, self._of_segs = arrays.n_edges, arrays.segs
+        self._enabled, self._counts = memoryview(arrays.enabled), memoryview(arrays.seg_count)
+        self._starts, self._segs = memoryview(arrays.seg_start), memoryview(arrays.segs.reshape(-1))
+        tokens = {number: token for token, number in arrays.token_index.items()}
         columns = (arrays.edge_token_in, arrays.edge_token_out, arrays.edge_pool)
         pairs = zip(*(column[: self._known].tolist() for column in columns), strict=True)
         for edge, (token_in, token_out, pool) in enumerate(pairs):
-            self._edges.setdefault((token_in, token_out), []).append((edge, pool))
+            self._edges.setdefault((tokens[token_in], tokens[token_out]), []).append((edge, pool))
+
+
+def _median(values: list[float]) -> float:
+    values.sort()
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2.0
 
 
 class _HasMarket(Protocol):
@@ -94,7 +118,8 @@ def references_of(state: _HasMarket) -> PoolReferences:
     if known is None:
         collar: CollarConfig = (state.config.risk or RiskConfig()).collar
         feed = None if collar.feed_file is None else FeedFile(collar.feed_file, collar.feed_stale_ms)
-        known = _made[state] = PoolReferences(state.market.arrays, state.market.pool_index, feed)
+        market, native = state.market, state.config.wrapped_native
+        known = _made[state] = PoolReferences(market.arrays, market.pool_index, feed, native)
     return known
 
 
@@ -144,7 +169,7 @@ def collar_problem(plan: Plan, references: References | None, config: CollarConf
                 return Reason.NO_REFERENCE, f"hop {position}: nobody else prices the pair of pool {hop.pool}"
             continue
         rate = hop.amount_out_wei / hop.amount_in_wei
-        deviation_ppm = abs(rate / reference - 1.0) * 1e6
+        deviation_ppm = (max(rate / reference, reference / rate) - 1.0) * 1e6
         if deviation_ppm > config.max_deviation_ppm:
             return Reason.COLLAR, (
                 f"hop {position}: pool {hop.pool} gives {rate:.6g} for one, others {reference:.6g}: "

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ouro.config.model import RiskConfig
 from ouro.types import Address, Hash, Hop, Mode, Plan
@@ -91,8 +91,7 @@ class ChainCondition:
         return one == other or {one, other} == {_NATIVE, self.wrapped_native}
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(NamedTuple):
     """What is at stake on the plan's chain already: approvals in flight and today's net result."""
 
     open_attempts: int
@@ -102,8 +101,7 @@ class Exposure:
     wasted_gas_last_hour_wei: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """One question to the gate."""
 
     plan: Plan

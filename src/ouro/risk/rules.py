@@ -4,8 +4,9 @@ A plan's *facts* are what the rules measure of it. An approval holds its worst c
 the final outcome replaces that by what happened. All amounts are native wei or counts, exact.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ouro.config.risk import LimitRule
 from ouro.risk.limits import Reason, notional_native_wei, worst_loss_wei
@@ -27,160 +28,185 @@ _MOST_KEYS = 20_000
 FULL_PPM = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the rules measure of a plan; tokens and pools each once."""
+class Facts(NamedTuple):
+    """What the rules measure of a plan: the worst case of each measure, and the keys of each scope, each once."""
 
-    notional_wei: int
-    gas_wei: int
-    bid_wei: int
-    strategy: str
-    tokens: tuple[Address, ...]
-    pools: tuple[str, ...]
+    amounts: Mapping[str, int]
+    keys: Mapping[str, tuple[str, ...]]
+
+    @property
+    def notional_wei(self) -> int:
+        """Of the whole plan."""
+        return self.amounts["notional"]
 
     def amount(self, measure: str) -> int:
         """The worst case of a measure, before it is known what happened."""
-        if measure in ("notional", "concentration"):
-            return self.notional_wei
-        if measure in ("gas", "loss"):
-            return self.gas_wei
-        return self.bid_wei if measure == "bid" else 1
+        return self.amounts[measure]
+
+
+_WHOLE = ("",)
 
 
 def facts_of(plan: Plan) -> Facts:
     """For plans that passed the checks of sanity."""
-    tip = plan.fee.max_fee_per_gas_wei if plan.fee.legacy else plan.fee.max_priority_fee_per_gas_wei
-    bribe = -(-plan.bribe_wei * plan.value_native_wei // plan.gross_profit_wei)
-    tokens = dict.fromkeys(token for hop in plan.hops for token in (hop.token_in, hop.token_out))
+    fee = plan.fee
+    tip = fee.max_fee_per_gas_wei if fee.legacy else fee.max_priority_fee_per_gas_wei
+    bribe = -(-plan.bribe_wei * plan.value_native_wei // plan.gross_profit_wei) if plan.bribe_wei else 0
+    notional, gas = notional_native_wei(plan), worst_loss_wei(plan)
+    tokens: dict[str, None] = {}
+    for hop in plan.hops:
+        tokens[hop.token_in] = tokens[hop.token_out] = None
     return Facts(
-        notional_native_wei(plan),
-        worst_loss_wei(plan),
-        plan.gas_limit * tip + bribe,
-        plan.strategy,
-        tuple(tokens),
-        plan.pools,
+        {
+            "notional": notional,
+            "concentration": notional,
+            "gas": gas,
+            "loss": gas,
+            "bid": plan.gas_limit * tip + bribe,
+            "open": 1,
+            "messages": 1,
+            "inventory": 0,
+        },
+        {
+            "all": _WHOLE,
+            "chain": _WHOLE,
+            "strategy": (plan.strategy,),
+            "token": tuple(tokens),
+            "pool": plan.pools,
+        },
     )
 
 
-@dataclass(slots=True, eq=False)
 class Rule:
     """One rule with its meters by key."""
 
-    config: LimitRule
-    measure: str = ""
-    meters: dict[str, Meter] = field(default_factory=dict)
-    whole: Meter | None = None
-    """Of ``concentration``: everything, of which a key has its share."""
+    __slots__ = (
+        "config", "maximum", "measure", "meters", "only", "per_trade", "scope", "standing", "whole", "window_ms",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        self.measure = self.config.measure
-        if self.measure == "concentration":
-            self.whole = Meter(self.config.window_ms)
+    def __init__(self, config: LimitRule) -> None:
+        self.config = config
+        self.measure, self.scope, self.only = config.measure, config.scope, config.only
+        self.maximum, self.window_ms = config.maximum, config.window_ms
+        self.standing = self.measure in ("open", "inventory")
+        self.per_trade = not config.window_ms and not self.standing
+        self.meters: dict[str, Meter] = {}
+        self.whole = Meter(self.window_ms) if self.measure == "concentration" else None
+        """Of ``concentration``: everything, of which a key has its share."""
 
-    def keys(self, facts: Facts, account: Address | None) -> Sequence[str]:
+    def keys(self, facts: Facts, account: Address | None) -> tuple[str, ...]:
         """On which of its meters a plan counts."""
-        scope, only = self.config.scope, self.config.only
-        if scope in ("chain", "all"):
-            return ("",)
-        if scope == "strategy":
-            keys: Sequence[str] = (facts.strategy,)
-        elif scope == "token":
-            keys = facts.tokens
-        elif scope == "pool":
-            keys = facts.pools
+        if self.scope == "account":
+            keys: tuple[str, ...] = () if account is None else (account,)
         else:
-            keys = () if account is None else (account,)
-        return keys if only is None else tuple(key for key in keys if key == only)
+            keys = facts.keys[self.scope]
+        return keys if self.only is None else tuple(key for key in keys if key == self.only)
 
     def meter(self, key: str) -> Meter:
         """The meter of a key."""
         meter = self.meters.get(key)
         if meter is None:
             if len(self.meters) >= _MOST_KEYS:
-                self._forget()
-            meter = self.meters[key] = Meter(self.config.window_ms)
+                self.meters = {name: known for name, known in self.meters.items() if known.held or known.total}
+            meter = self.meters[key] = Meter(self.window_ms)
         return meter
 
-    def _forget(self) -> None:
-        self.meters = {key: meter for key, meter in self.meters.items() if meter.held or meter.total}
+    def scaled(self, scale_ppm: int) -> int:
+        """What is left of it while a breaker throttles; one order at a time stays possible."""
+        if scale_ppm == FULL_PPM or self.whole is not None:
+            return self.maximum
+        return max(int(self.standing), self.maximum * scale_ppm // FULL_PPM)
 
-    def problem(self, facts: Facts, account: Address | None, now_ms: int, scale_ppm: int) -> str:
-        """Why the plan would break it, empty when it would not."""
-        config = self.config
-        maximum = config.maximum
-        if self.measure == "concentration":
-            return self._too_concentrated(facts, account, now_ms)
-        if scale_ppm != FULL_PPM:
-            maximum = (
-                max(1, maximum * scale_ppm // FULL_PPM)
-                if self.measure == "open"
-                else (maximum * scale_ppm // FULL_PPM)
-            )
-        amount = facts.amount(self.measure) if self.measure != "inventory" else 0
-        for key in self.keys(facts, account):
-            meter = self.meters.get(key)
-            used = 0 if meter is None or (not config.window_ms and not self._standing) else meter.used(now_ms)
-            if used + amount > maximum:
-                return (
-                    f"{self.measure} per {config.per} of {config.scope} {key}".rstrip()
-                    + f": {used} used (in flight included) and {amount} asked, the limit is {maximum}"
-                )
-        return ""
+    def too_much(self, key: str, used: int, amount: int, maximum: int) -> tuple[Reason, str]:
+        """The refusal."""
+        named = f"{self.measure} per {self.config.per} of {self.scope} {key}".rstrip()
+        detail = f"{named}: {used} used (in flight included) and {amount} asked, the limit is {maximum}"
+        return _REASONS[self.measure], detail
 
-    @property
-    def _standing(self) -> bool:
-        return self.measure in ("open", "inventory")
-
-    def _too_concentrated(self, facts: Facts, account: Address | None, now_ms: int) -> str:
+    def too_concentrated(self, keys: Iterable[str], asked: int, now_ms: int) -> tuple[Reason, str] | None:
+        """Whether one key would have too large a share of everything."""
         assert self.whole is not None
-        asked = facts.notional_wei
         total = self.whole.used(now_ms) + asked
         if total <= self.config.from_wei:
-            return ""
-        share = self.config.maximum
-        for key in self.keys(facts, account):
-            meter = self.meters.get(key)
-            used = asked + (meter.used(now_ms) if meter is not None else 0)
-            if used * FULL_PPM > share * total:
-                return (
-                    f"{self.config.scope} {key} would have {used} of {total} wei traded in an {self.config.per}, "
-                    f"the limit is {share} ppm"
+            return None
+        for key in keys:
+            used = asked + self.meter(key).used(now_ms)
+            if used * FULL_PPM > self.maximum * total:
+                return Reason.RULE_CONCENTRATION, (
+                    f"{self.scope} {key} would have {used} of {total} wei per {self.config.per}, the limit is "
+                    f"{self.maximum} ppm"
                 )
-        return ""
+        return None
+
+
+_Held = tuple[str, Meter, int]
+"""(measure, meter, what is held in it)"""
 
 
 @dataclass(slots=True, eq=False)
 class _Holding:
     facts: Facts
-    meters: list[tuple[str, Meter, int]]
-    """(measure, meter, what it holds in it)"""
+    meters: list[_Held]
 
 
-@dataclass(slots=True, eq=False)
 class Rulebook:
     """The rules of one chain. ``scope`` "all" is not here (see ``ouro.risk.budget``)."""
 
-    rules: tuple[Rule, ...] = ()
-    _holdings: dict[str, _Holding] = field(default_factory=dict)
-    _finals: dict[str, list[tuple[Meter, Entry]]] = field(default_factory=dict)
-    _of_accounts: tuple[Rule, ...] = ()
-    _of_plans: tuple[Rule, ...] = ()
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.rules = tuple(rules)
+        self._of_accounts = tuple(rule for rule in self.rules if rule.scope == "account")
+        self._of_plans = tuple(rule for rule in self.rules if rule.scope != "account")
+        self._holdings: dict[str, _Holding] = {}
+        self._finals: dict[str, list[tuple[Meter, Entry]]] = {}
+        self._asked: tuple[Facts, list[_Held]] | None = None
 
     @classmethod
     def of(cls, configs: Iterable[LimitRule]) -> "Rulebook":
         """From the configuration."""
-        return cls(tuple(Rule(config) for config in configs if config.scope != "all"))
-
-    def __post_init__(self) -> None:
-        self._of_accounts = tuple(rule for rule in self.rules if rule.config.scope == "account")
-        self._of_plans = tuple(rule for rule in self.rules if rule.config.scope != "account")
+        return cls(Rule(config) for config in configs if config.scope != "all")
 
     def problem(self, facts: Facts, now_ms: int, scale_ppm: int = FULL_PPM) -> tuple[Reason, str] | None:
         """The first rule that the plan would break, but for those of accounts."""
-        for rule in self._of_plans:
-            wrong = rule.problem(facts, None, now_ms, scale_ppm)
-            if wrong:
-                return _REASONS[rule.measure], wrong
+        asked: list[_Held] = []
+        wrong = self._examine(self._of_plans, facts, None, now_ms, scale_ppm, asked)
+        self._asked = None if wrong else (facts, asked)
+        return wrong
+
+    @staticmethod
+    def _examine(
+        rules: Iterable[Rule],
+        facts: Facts,
+        account: Address | None,
+        now_ms: int,
+        scale_ppm: int,
+        asked: list[_Held],
+    ) -> tuple[Reason, str] | None:
+        """The first rule that would be broken; ``asked`` gets every meter that it would count in."""
+        amounts = facts.amounts
+        for rule in rules:
+            measure, amount = rule.measure, amounts[rule.measure]
+            maximum = rule.maximum if scale_ppm == FULL_PPM else rule.scaled(scale_ppm)
+            if rule.per_trade:
+                if amount > maximum and rule.keys(facts, account):
+                    return rule.too_much("", 0, amount, maximum)
+                continue
+            keys = rule.keys(facts, account)
+            if rule.whole is not None:
+                wrong = rule.too_concentrated(keys, amount, now_ms)
+                if wrong is not None:
+                    return wrong
+                asked.append((measure, rule.whole, amount))
+                maximum = 1 << 256
+            oldest, meters = now_ms - rule.window_ms, rule.meters
+            for key in keys:
+                meter = meters.get(key) or rule.meter(key)
+                entries = meter.entries
+                if entries and entries[0].at_ms <= oldest:
+                    meter.used(now_ms)
+                used = meter.held + meter.total
+                if used + amount > maximum:
+                    return rule.too_much(key, used, amount, maximum)
+                asked.append((measure, meter, amount))
         return None
 
     def account_problem(
@@ -190,38 +216,30 @@ class Rulebook:
         holding = self._holdings.get(plan_id)
         if holding is None or not self._of_accounts:
             return None
-        for rule in self._of_accounts:
-            wrong = rule.problem(holding.facts, account, now_ms, scale_ppm)
-            if wrong:
-                return _REASONS[rule.measure], wrong
-        for rule in self._of_accounts:
-            self._hold(rule, holding, account, now_ms)
-        return None
+        asked: list[_Held] = []
+        wrong = self._examine(self._of_accounts, holding.facts, account, now_ms, scale_ppm, asked)
+        if wrong is None:
+            _hold(holding, asked, now_ms)
+        return wrong
 
     def hold(self, plan_id: str, facts: Facts, now_ms: int, account: Address | None = None) -> None:
         """Count an approval (or, after a restart, what an earlier process approved) as in flight."""
         if not self.rules or plan_id in self._holdings:
             return
         holding = self._holdings[plan_id] = _Holding(facts, [])
-        for rule in self.rules if account is not None else self._of_plans:
-            self._hold(rule, holding, account, now_ms)
-
-    @staticmethod
-    def _hold(rule: Rule, holding: _Holding, account: Address | None, now_ms: int) -> None:
-        facts, measure = holding.facts, rule.measure
-        if measure == "inventory" or (rule.config.per == "trade" and measure != "open"):
+        asked, self._asked = self._asked, None
+        if asked is not None and asked[0] is facts and account is None:
+            _hold(holding, asked[1], now_ms)
             return
-        amount = facts.amount(measure)
-        if measure == "messages":
-            for key in rule.keys(facts, account):
-                rule.meter(key).add(now_ms, 1)
-            return
-        meters = [rule.meter(key) for key in rule.keys(facts, account)]
-        if rule.whole is not None:
-            meters.append(rule.whole)
-        for meter in meters:
-            meter.held += amount
-            holding.meters.append((measure, meter, amount))
+        rules = self._of_plans if account is None else self.rules
+        found: list[_Held] = []
+        for rule in rules:
+            if rule.per_trade:
+                continue
+            if rule.whole is not None:
+                found.append((rule.measure, rule.whole, facts.amounts[rule.measure]))
+            found += [(rule.measure, rule.meter(k), facts.amounts[rule.measure]) for k in rule.keys(facts, account)]
+        _hold(holding, found, now_ms)
 
     def release(self, plan_id: str) -> None:
         """It was not sent: nothing of it counts, but for the message."""
@@ -263,6 +281,17 @@ class Rulebook:
                 by_token = rule.meters.setdefault("of " + token, Meter(0))
                 meter.held += value_wei - by_token.held
                 by_token.held = value_wei
+
+
+def _hold(holding: _Holding, asked: Iterable[_Held], now_ms: int) -> None:
+    held = holding.meters
+    for item in asked:
+        measure, meter, amount = item
+        if measure == "messages":
+            meter.add(now_ms, 1)
+        elif amount:
+            meter.held += amount
+            held.append(item)
 
 
 def _happened(measure: str, held: int, outcome: Outcome, net_wei: int) -> int:

@@ -24,6 +24,11 @@ class Breaker(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def interests(self) -> tuple[type, ...]:
+        """The kinds of events that it looks at; empty: all. Blocks should be among them: time passes by them."""
+        ...
+
     def observe(self, event: Event) -> None: ...
     def state(self) -> Tripped | None:
         """What is tripped by what was observed so far."""
@@ -36,6 +41,8 @@ class Breaker(Protocol):
 
 class Latch:
     """The state that breakers share: a trip stays, and only ever gets worse, until it heals or is reset."""
+
+    interests: tuple[type, ...] = ()
 
     def __init__(self, name: str, mode: HaltMode, heal_ms: int) -> None:
         self.name = name

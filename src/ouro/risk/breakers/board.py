@@ -1,7 +1,7 @@
 """All breakers of a chain together, and their trips in the store of halts, where they outlive the process."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import structlog
 
@@ -67,6 +67,12 @@ class Board:
         self.chain = chain
         self.breakers = tuple(breakers)
         self._halts = halts
+        self._interested = {
+            kind: tuple(b for b in self.breakers if not b.interests or kind in b.interests)
+            for kind in get_args(Event)
+        }
+        self.drawdown = next((breaker for breaker in self.breakers if isinstance(breaker, Drawdown)), None)
+        """The one that the gate asks how much may still be lost."""
         self._written: dict[str, Tripped] = {}
         self._unwritten: set[str] = set()
 
@@ -74,7 +80,7 @@ class Board:
         """Tell every breaker; what tripped (or tripped worse) by it."""
         self._heed_resumes()
         fresh: list[tuple[str, Tripped]] = []
-        for breaker in self.breakers:
+        for breaker in self._interested.get(type(event), self.breakers):
             breaker.observe(event)
             tripped = breaker.state()
             if tripped is None:
@@ -133,8 +139,3 @@ class Board:
     def tripped(self) -> bool:
         """Whether any holds in this process (cheap)."""
         return bool(self._written)
-
-    @property
-    def drawdown(self) -> Drawdown | None:
-        """The one that the gate asks how much may still be lost."""
-        return next((breaker for breaker in self.breakers if isinstance(breaker, Drawdown)), None)

@@ -14,6 +14,8 @@ class Drawdown(Latch):
     then count from the equity of that moment.
     """
 
+    interests = (SettledTrade, WithdrawnTrade, BlockDone)
+
     def __init__(self, config: DrawdownConfig, capital_wei: int) -> None:
         super().__init__("drawdown", "stop", config.heal_ms)
         self._config, self._capital = config, capital_wei
@@ -76,6 +78,8 @@ class Drawdown(Latch):
 class LossRate(Latch):
     """Losses within a time, not netted with gains."""
 
+    interests = (SettledTrade, BlockDone)
+
     def __init__(self, config: LossRateConfig, capital_wei: int) -> None:
         super().__init__("loss_rate", config.mode, config.heal_ms)
         self._limit = capital_wei * config.max_loss_ppm // _PPM
@@ -97,6 +101,8 @@ class LossRate(Latch):
 
 class LedgerMismatch(Latch):
     """The books are not what the chain says."""
+
+    interests = (Reconciled, BlockDone)
 
     def __init__(self, config: LedgerConfigOfRisk) -> None:
         super().__init__("ledger", config.mode, config.heal_ms)

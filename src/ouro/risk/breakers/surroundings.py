@@ -12,6 +12,8 @@ _PPM = 1_000_000
 class Nodes(Latch):
     """Nodes that contradict each other, or whose blocks arrive stale time and again."""
 
+    interests = (NodesDisagree, BlockDone)
+
     def __init__(self, config: NodesConfig) -> None:
         super().__init__("nodes", config.mode, config.heal_ms)
         self._config = config
@@ -39,6 +41,8 @@ class Nodes(Latch):
 class DeepReorg(Latch):
     """Many blocks left the chain at once."""
 
+    interests = (Reorganised, BlockDone)
+
     def __init__(self, config: ReorgConfig) -> None:
         super().__init__("reorg", config.mode, config.heal_ms)
         self._depth = config.min_depth
@@ -52,6 +56,8 @@ class DeepReorg(Latch):
 
 class Latency(Latch):
     """The objective of deciding in time is missed too often."""
+
+    interests = (BlockDone,)
 
     def __init__(self, config: LatencyConfig) -> None:
         super().__init__("latency", config.mode, config.heal_ms)
@@ -80,6 +86,8 @@ class Latency(Latch):
 
 class ClockSkew(Latch):
     """The clock by which limits and prices are dated can't be trusted."""
+
+    interests = (BlockDone,)
 
     def __init__(self, config: ClockConfig) -> None:
         super().__init__("clock", config.mode, config.heal_ms)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from ouro.config.risk import GasErrorConfig, RepeatConfig, RevertsConfig, SimulationConfig
 from ouro.risk.breakers.base import Latch, Window
-from ouro.risk.breakers.events import ApprovedOrder, Event, SettledTrade
+from ouro.risk.breakers.events import ApprovedOrder, BlockDone, Event, SettledTrade
 from ouro.types import OutcomeKind
 
 _PPM = 1_000_000
@@ -13,6 +13,8 @@ _KEPT_PATHS = 4_096
 
 class Reverts(Latch):
     """Trades that reverted though nobody was ahead of them: ours is the bug. Competitive misses are not counted."""
+
+    interests = (SettledTrade, BlockDone)
 
     def __init__(self, config: RevertsConfig) -> None:
         super().__init__("reverts", config.mode, config.heal_ms)
@@ -35,6 +37,8 @@ class Reverts(Latch):
 
 class Simulation(Latch):
     """Landed trades brought less than was predicted and simulated."""
+
+    interests = (SettledTrade, BlockDone)
 
     def __init__(self, config: SimulationConfig) -> None:
         super().__init__("simulation", config.mode, config.heal_ms)
@@ -63,6 +67,8 @@ class Simulation(Latch):
 
 class GasError(Latch):
     """Landed trades used much more gas than estimated."""
+
+    interests = (SettledTrade, BlockDone)
 
     def __init__(self, config: GasErrorConfig) -> None:
         super().__init__("gas_error", config.mode, config.heal_ms)
@@ -94,6 +100,8 @@ class GasError(Latch):
 
 class Repeat(Latch):
     """A runaway loop: one path again and again without ever landing, or more approvals than a chain can want."""
+
+    interests = (SettledTrade, ApprovedOrder, BlockDone)
 
     def __init__(self, config: RepeatConfig) -> None:
         super().__init__("repeat", config.mode, config.heal_ms)
