@@ -32,6 +32,8 @@ from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
+from ouro.risk.collar import references_of
+from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.types import (
     Address,
@@ -101,6 +103,11 @@ class ChainEngine:
     def state(self) -> ChainState | None:
         """What it knows, for those who watch; None until the first is loaded."""
         return self._state
+
+    @property
+    def risk(self) -> RiskGate:
+        """The gate that its plans pass."""
+        return self._shared.risk
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -210,6 +217,7 @@ class ChainEngine:
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
                         self._metrics.rolled_back(event)
+                        self.risk.on_reorg(self.name, len(event.dropped))
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -251,6 +259,7 @@ class ChainEngine:
         else:
             self._metrics.passed(superseded=superseded)
             self.status.superseded += superseded
+        self.risk.on_block(self.name, update.number, update.timestamp, decided_us, state.freshness.level.value)
         self._count(update, state, decision, decided_us)
         state.catch_up()
         self._latest = update
@@ -297,6 +306,7 @@ class ChainEngine:
             self._refuse(refused)
         audit = self._shared.audit
         problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
+        references = references_of(state)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -306,6 +316,8 @@ class ChainEngine:
                 freshness.value,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
+                references=references,
+                native_usd=state.prices.native_usd(),
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):

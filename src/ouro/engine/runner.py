@@ -31,7 +31,7 @@ from ouro.ledger.reconcile import reconcile
 from ouro.monitoring.hooks import engine_sampler, open_metrics
 from ouro.monitoring.metrics import AnyMetrics
 from ouro.monitoring.sampler import sampled
-from ouro.risk.gate import RiskGate
+from ouro.risk.build import build_gate, restore_from_books
 from ouro.signer.client import SignerClient
 from ouro.strategies.warm import warm
 from ouro.types import Mode
@@ -131,10 +131,9 @@ async def _run_session(
         about = {"mode": config.mode.value, "config_hash": _fingerprint(config)}
         session = ledger.start_session(**about, code_version=__version__)
         audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
-        overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
         control = ControlStore(control_folder(config.data_dir))
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
-        risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
+        risk = build_gate(config, names, control)
+        restore_from_books(risk, ledger.books, config.mode, control.history())
         metrics = open_metrics(config, names)
         shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics, leases=leases)
         if leases is not None:
@@ -245,6 +244,7 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger, metrics
             continue
         ledger.record_reconciliation(engine.name, result)
         metrics.set("ouro_reconciliation_difference_native", result.max_abs_difference_wei / 10**18, engine.name)
+        engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 

@@ -26,6 +26,7 @@ from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
 from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
+from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
@@ -145,7 +146,8 @@ class LiveWorld:
             config.finality_depth,
             config.reorg_ring_depth,
         )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse)
+        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse, shared.risk.admit_account)
+        trader.after_settling = TankWatch(shared.risk, name, config, node, shared.config.limits_of(name).gas_tank)
         await recover(
             name,
             node,
