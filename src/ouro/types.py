@@ -156,6 +156,9 @@ class FeeBid:
     legacy: bool
 
 
+_STRATEGY_OF_HOPS = {2: "cross_dex", 3: "triangular"}
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Exactly what would be executed, and what it is expected to bring.
@@ -201,6 +204,11 @@ class Plan:
     def pools(self) -> tuple[PoolId, ...]:
         """Pools in path order."""
         return tuple(hop.pool for hop in self.hops)
+
+    @property
+    def strategy(self) -> str:
+        """What it is called in halts and limits: as in reports, by the number of hops."""
+        return _STRATEGY_OF_HOPS.get(len(self.hops), "n_hop")
 
     @property
     def notional_wei(self) -> int:

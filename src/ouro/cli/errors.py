@@ -33,6 +33,7 @@ _KNOWN = (
     ("ouro.testnet.node", "NodeStartError"),
     ("ouro.testnet.artifacts", "ArtifactError"),
     ("ouro.engine.errors", "EngineError"),
+    ("ouro.control.errors", "ControlError"),
     ("ouro.execution.builds", "DeployError"),
     ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),

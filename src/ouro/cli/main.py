@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from ouro import __version__
-from ouro.cli import audit, bench, books, config_check, contract, demo, doctor, keystore, record, run, scan, signer
+from ouro.cli import (
+    audit,
+    bench,
+    books,
+    config_check,
+    contract,
+    demo,
+    doctor,
+    halt,
+    keystore,
+    record,
+    run,
+    scan,
+    signer,
+)
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -36,6 +50,7 @@ def _options(
 demo.register(app)
 run.register(app)
 signer.register(app)
+halt.register(app)
 keystore.register(app)
 config_check.register(app)
 books.register(app)

@@ -8,6 +8,7 @@ process does: there is one way to recover, and it is used all the time.
 import asyncio
 import time
 from collections import OrderedDict
+from typing import Any
 
 import structlog
 
@@ -17,6 +18,7 @@ from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
+from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -81,6 +83,8 @@ class ChainEngine:
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
         self._shared = shared
+        self._metrics = shared.metrics.of_chain(name)
+        self.node: Any = None
         self._max_blocks = max_blocks
         self._drain = asyncio.Event()
         self.drained = asyncio.Event()
@@ -92,6 +96,11 @@ class ChainEngine:
         self._settle_due = asyncio.Event()
         self._unfinished = 0
         self._booked: OrderedDict[str, TradeLine] = OrderedDict()
+
+    @property
+    def state(self) -> ChainState | None:
+        """What it knows, for those who watch; None until the first is loaded."""
+        return self._state
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -107,6 +116,23 @@ class ChainEngine:
 
     async def run(self) -> None:
         """Sessions one after another, with a growing pause after failures. Ends by cancellation only."""
+        picture = asyncio.create_task(self._picture().run())
+        try:
+            await self._sessions()
+        finally:
+            picture.cancel()
+            await asyncio.gather(picture, return_exceptions=True)
+
+    def _picture(self) -> PictureWriter:
+        config = self._shared.config
+        return PictureWriter(
+            config.data_dir / FOLDER,
+            self.status,
+            config.mode.value,
+            lambda: self._state.market if self._state is not None else None,
+        )
+
+    async def _sessions(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -135,9 +161,11 @@ class ChainEngine:
     async def _session(self) -> None:
         self.status.state = "connecting"  # why the last session ended can be read until this one connects
         async with self._world.node() as node:
+            self.node = node
             self.status.state, self.status.detail = "loading", ""
             state = await self._world.load(node, self._progress)
             self._state = state
+            self._metrics.session()
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
             feed = self._world.feed(node, state)
             try:
@@ -147,7 +175,7 @@ class ChainEngine:
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
-                self._trader = None
+                self._trader = self.node = None
                 await feed.close()
 
     def _rehearse(self, state: ChainState) -> None:
@@ -181,6 +209,7 @@ class ChainEngine:
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self._metrics.rolled_back(event)
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -205,6 +234,7 @@ class ChainEngine:
                 return
             raise
         times.applied, times.touched = time.monotonic_ns(), len(result.touched)
+        self._metrics.block(update)
         self.status.block_number, self.status.last_block_ns = update.number, update.received_ns
         trader = self._trader
         if trader is not None:
@@ -215,10 +245,12 @@ class ChainEngine:
             if state.wants_refresh:
                 await upkeep.refresh()
             decision, decided_us = await self._decide(update, state, trader, times)
+            self._metrics.decided(times, state.finder.stats.looked, len(decision.opportunities))
             if self._timed is not None:
                 self._timed(times)
-        elif superseded:
-            self.status.superseded += 1
+        else:
+            self._metrics.passed(superseded=superseded)
+            self.status.superseded += superseded
         self._count(update, state, decision, decided_us)
         self._latest = update
         if self._world.in_step:
@@ -327,6 +359,7 @@ class ChainEngine:
                 BlockStats(update.number, status.pools, state.cycles, len(decision.opportunities), decided_us),
             )
         best = decision.plans[0] if decision.plans else None
+        status.best_pools = () if best is None else best.pools
         status.best = "" if best is None else f"{best.expected_net_native_wei / 1e18:+.6f} {_route(best, state)}"
 
     def _record_price(self, state: ChainState) -> None:
@@ -336,11 +369,13 @@ class ChainEngine:
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
 
     def _on_submitted(self, submitted: Submitted) -> None:
+        self._metrics.submitted(submitted)
         if submitted.handover is not Handover.WITHHELD:
             self.status.sent.add(submitted.sent_us / 1_000)
 
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
+        self._metrics.refused(refused.reason)
         self._shared.ledger.record_refusal(self.name, refused)
         if self._decisions is not None:
             self._decisions.refused(refused)
@@ -354,6 +389,7 @@ class ChainEngine:
         if self._audit is not None:
             self._audit.outcome(attempt, outcome)
         status = self.status
+        self._metrics.outcome(attempt, plan, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:
             status.net_wei -= earlier.net_wei

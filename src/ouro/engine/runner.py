@@ -14,6 +14,7 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
@@ -22,6 +23,9 @@ from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
+from ouro.monitoring.endpoint import serve_metrics
+from ouro.monitoring.hooks import engine_sampler, open_metrics
+from ouro.monitoring.sampler import sampled
 from ouro.risk.gate import RiskGate
 from ouro.signer.client import SignerClient
 from ouro.strategies.warm import warm
@@ -55,6 +59,7 @@ async def run_engine(
     with ExitStack() as held:
         for name in names:
             held.enter_context(_only_engine(config, name))
+        held.enter_context(serve_metrics(config.data_dir, config.monitoring.address, announce))
         await _run_session(config, names, blocks, listener, announce)
 
 
@@ -95,11 +100,13 @@ async def _run_session(
         session = ledger.start_session(**about, code_version=__version__)
         audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
         overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides)
+        control = ControlStore(control_folder(config.data_dir))
+        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
-        shared = Shared(config, ledger, signer, risk, audit)
+        metrics = open_metrics(config)
+        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics)
         engines = [ChainEngine(name, shared, blocks) for name in names]
-        await _run_all(engines, listener)
+        await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
         await _reconcile_all(engines, ledger)
     finally:
         await signer.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ouro.chain.accounts import NonceBook
@@ -23,6 +23,7 @@ from ouro.execution.submit import Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
+from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
@@ -37,6 +38,7 @@ class Shared:
     signer: SignerClient
     risk: RiskGate
     audit: AuditTrail | None = None
+    metrics: AnyMetrics = field(default_factory=NullMetrics)
 
 
 class Feed(Protocol):
@@ -151,7 +153,7 @@ class LiveWorld:
             submitter,
             state.head_number,
             config.reorg_ring_depth,
-            may_send=not shared.risk.kill_file_problem(name),
+            may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))

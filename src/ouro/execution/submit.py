@@ -107,6 +107,7 @@ class Submitter:
             plan.fee,
             plan.calldata,
             access_list,
+            plan.strategy,
         )
         try:
             signed = await self._sign(request)
@@ -227,6 +228,7 @@ class Submitter:
         fee: FeeBid,
         data: bytes,
         access_list: AccessList = (),
+        strategy: str = "",
     ) -> SignRequest:
         return SignRequest(
             chain=self._chain,
@@ -241,6 +243,7 @@ class Submitter:
             legacy=fee.legacy,
             data=data,
             access_list=access_list,
+            strategy=strategy,
         )
 
     def _attempt(

@@ -116,10 +116,11 @@ class Books:
         states: Sequence[str] = (),
         booked_since_ms: int | None = None,
         limit: int | None = None,
+        named: Sequence[str] | None = None,
     ) -> list[AttemptRecord]:
         """Attempts with plan and standing outcome, oldest first; ``limit`` keeps the latest.
 
-        ``booked_since_ms`` selects those of which any outcome was booked since.
+        ``booked_since_ms`` selects those of which any outcome was booked since; ``named`` those of these ids.
         """
         table = schema.attempts
         query = select(table).order_by(table.c.journaled_at_ms.desc(), table.c.attempt_id.desc())
@@ -133,6 +134,8 @@ class Books:
             facts_table = schema.outcomes
             recent = select(facts_table.c.attempt_id).where(facts_table.c.recorded_at_ms >= booked_since_ms)
             query = query.where(table.c.attempt_id.in_(recent))
+        if named is not None:
+            query = query.where(table.c.attempt_id.in_(named))
         with self._reading() as connection:
             rows = connection.execute(query if limit is None else query.limit(limit)).all()
             ids = [row.attempt_id for row in rows]

@@ -79,6 +79,11 @@ class Writer:
             return LedgerError(f"ledger {self._name}: a record was refused: {self._rejected[0]}")
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Records in the queues."""
+        return len(self._normal) + len(self._urgent)
+
     def put(self, operation: Operation) -> None:
         """Queue ``operation``; returns at once."""
         self._enqueue(self._normal, _Job(operation))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from ouro.config.model import RiskConfig
+from ouro.control import ControlStore, blocks_trades
 from ouro.risk.approved import Approved, approve
-from ouro.risk.limits import CHECKS, ChainCondition, Intent, Reason
+from ouro.risk.limits import CHECKS, ChainCondition, Exposure, Intent, Reason
 from ouro.risk.state import ChainRisk
 from ouro.stopfile import stop_file_problem
 from ouro.types import Attempt, AttemptKind, Mode, Outcome, Plan, Refused
@@ -45,9 +46,11 @@ class RiskGate:
         clock_ms: Callable[[], int] = _now_ms,
         *,
         overrides: Mapping[str, RiskConfig] | None = None,
+        control: ControlStore | None = None,
     ) -> None:
         """``overrides``: chains with limits of their own, each whole. A kill file there stops that chain alone;
-        that of ``config`` stops them all."""
+        that of ``config`` stops them all. ``control`` has the halts of persons and breakers."""
+        self._control = control
         self._overrides = dict(overrides or {})
         self._config, self._mode, self._clock_ms = config, mode, clock_ms
         self._chains = {chain: ChainRisk() for chain in chains}
@@ -66,6 +69,9 @@ class RiskGate:
             return Refused(plan.plan_id, Reason.UNKNOWN_CHAIN, f"{plan.chain!r} is not in the config")
         if plan.chain in self._halted:
             return Refused(plan.plan_id, Reason.HALTED, f"{plan.chain} is halted: {self._halted[plan.chain]}")
+        halted = self.control_problem(plan.chain, plan.strategy)
+        if halted:
+            return Refused(plan.plan_id, Reason.HALTED, halted)
         intent = Intent(plan, condition, risk.exposure(now_ms), self._limits(plan.chain), self._mode)
         for check in CHECKS:
             verdict = check(intent)
@@ -119,10 +125,21 @@ class RiskGate:
             if result.chain in self._chains:
                 self._chains[result.chain].book(result.attempt_id, result.at_ms, result.net_native_wei, None)
 
+    def exposure(self, chain: str) -> Exposure:
+        """What is at stake on ``chain`` now."""
+        return self._chains[chain].exposure(self._clock_ms())
+
     def day_start_ms(self) -> int:
         """Start of the UTC day: since when results matter to `restore`."""
         now_ms = self._clock_ms()
         return now_ms - now_ms % 86_400_000
+
+    def control_problem(self, chain: str, strategy: str | None = None) -> str:
+        """Which halt of a person or breaker forbids trades of ``strategy`` on ``chain`` now, empty if none."""
+        if self._control is None:
+            return ""
+        halt = blocks_trades(self._control.in_force(chain, strategy))
+        return "" if halt is None else halt.describe()
 
     def kill_file_problem(self, chain: str) -> str:
         """Which kill file stops ``chain`` now, empty when none does."""

@@ -20,7 +20,7 @@ class SignRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One transaction to sign, in the clear, so that the signer can check every field of it.
 
     Addresses and storage slots are 0x-hex. On ``legacy`` transactions ``max_fee_per_gas_wei`` is the gas price.
-    A cancel goes from the operator to itself with nothing in it.
+    A cancel goes from the operator to itself with nothing in it. ``strategy`` is what halts call the trade.
     """
 
     chain: str
@@ -36,6 +36,7 @@ class SignRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     value_wei: int = 0
     data: bytes = b""
     access_list: AccessList = ()
+    strategy: str = ""
 
     def __repr__(self) -> str:
         return f"SignRequest({self.kind.value} {self.chain} {self.operator} nonce {self.nonce})"

@@ -4,6 +4,7 @@ import os
 import time
 
 from ouro.config.model import OuroConfig
+from ouro.control import ControlStore, blocks_trades, control_folder
 from ouro.signer.caps import Caps, RateLimit
 from ouro.signer.keys import KeyRing
 from ouro.signer.memory import LogEntry, LogError, NonceMemory, RequestLog
@@ -20,6 +21,7 @@ from ouro.signer.messages import (
 )
 from ouro.signer.transactions import EncodingError, UnsignedTransaction
 from ouro.stopfile import stop_file_problem
+from ouro.types import AttemptKind
 
 SIGNED, REPEATED, REFUSED = "signed", "repeated", "refused"
 
@@ -32,6 +34,7 @@ class SignerService:
         self._keys = keys
         self._log = log
         self._halt_file = config.signer.halt_file
+        self._control = ControlStore(control_folder(config.data_dir))
         self._caps = Caps(config)
         self._rate = RateLimit(config.signer.max_transactions_per_minute)
         self._memory = NonceMemory()
@@ -46,7 +49,7 @@ class SignerService:
         """The answer to any request; never raises for what a peer can send."""
         match request:
             case PingRequest():
-                return Pong(os.getpid(), bool(stop_file_problem(self._halt_file)))
+                return Pong(os.getpid(), self._all_halted())
             case AddressesRequest():
                 return Addresses(self._keys.addresses)
             case SignRequest():
@@ -66,8 +69,8 @@ class SignerService:
 
     def _sign(self, request: SignRequest) -> SignedTransaction | Refusal:
         now_ns = time.time_ns()
-        if halted := stop_file_problem(self._halt_file):
-            return self._refuse(request, now_ns, Refusal("halted", f"halt file {halted}"))
+        if halted := self._halted(request):
+            return self._refuse(request, now_ns, Refusal("halted", halted))
         try:
             unsigned = UnsignedTransaction(request)
         except EncodingError as error:
@@ -91,6 +94,18 @@ class SignerService:
         self._memory.record(account, request.nonce, digest, request.max_fee_per_gas_wei)
         self._rate.record(now_ns)
         return signed
+
+    def _halted(self, request: SignRequest) -> str:
+        """Why nothing like ``request`` is signed now. A halt lets cancels through: they take back what is open."""
+        if problem := stop_file_problem(self._halt_file):
+            return f"halt file {problem}"
+        if request.kind is AttemptKind.CANCEL:
+            return ""
+        halt = blocks_trades(self._control.in_force(request.chain, request.strategy))
+        return "" if halt is None else halt.describe()
+
+    def _all_halted(self) -> bool:
+        return bool(stop_file_problem(self._halt_file) or blocks_trades(self._control.in_force()))
 
     def _refuse(self, request: SignRequest, now_ns: int, refusal: Refusal) -> Refusal:
         self._log.append(_entry(request, now_ns, REFUSED, reason=refusal.reason, detail=refusal.detail))
