@@ -85,7 +85,9 @@ async def play(
     whole = config_for(recording, data_dir, mode, risk, chosen)
     books = ledger or CountingLedger()
     gate = RiskGate(whole.risk, mode, [origin.chain], clock_ms=clock.wall_ms)
-    shared = Shared(whole, books, signer or SignerClient(whole.signer.socket), gate, metrics=metrics or NullMetrics())
+    shared = Shared(
+        whole, books, signer or SignerClient(whole.signer.socket), gate, metrics=metrics or NullMetrics()
+    )
     world = ReplayWorld(recording, chosen, books, clock, mode=mode, pace=pace, wire=wire, signer=signer, lane=lane)
     engine = ChainEngine(origin.chain, shared, world=world, journal=journal, timed=timed)
     engine.open(since_ns=-(1 << 62))  # a recorded clock may have gone back
