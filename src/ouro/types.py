@@ -296,7 +296,8 @@ class Outcome:
     """What became of an attempt, to the wei.
 
     ``realised_amounts_wei`` are the hop inputs and the last output read from the receipt's swap events, in the
-    plan's order; empty unless landed.
+    plan's order; empty unless landed. ``gas_cost_wei`` is all that the transaction paid; ``l1_fee_wei`` of it is
+    what a rollup charged for its data.
     """
 
     attempt_id: str
@@ -309,3 +310,4 @@ class Outcome:
     realised_amounts_wei: tuple[int, ...]
     transfers: tuple[Transfer, ...]
     reason: str
+    l1_fee_wei: int = 0

@@ -260,6 +260,8 @@ class LedgerConfig(_Section):
     url: Annotated[str, AfterValidator(_known_database)] = "sqlite:///ledger.db"
     refusal_samples: NonNegativeInt = 20
     retention_days: PositiveInt = 90
+    reconcile_every_blocks: NonNegativeInt = 5
+    """How often the balances are compared with the books while running; 0: only at the end."""
 
 
 class PriceConfig(_Section):

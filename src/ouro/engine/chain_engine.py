@@ -19,6 +19,7 @@ from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
 from ouro.engine.picture import FOLDER, PictureWriter
+from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -27,6 +28,7 @@ from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted
+from ouro.ledger.reconcile import Reconciliation
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
@@ -94,6 +96,7 @@ class ChainEngine:
         self._open_since_ns: int | None = None
         self._state: ChainState | None = None
         self._trader: Trader | None = None
+        self._reconciler: Reconciler | None = None
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
@@ -177,12 +180,14 @@ class ChainEngine:
             feed = self._world.feed(node, state)
             try:
                 self._trader = await self._world.trader(node, state, self._on_outcome, self._refuse_approved)
+                if isinstance(self._world, LiveWorld):
+                    self._reconciler = reconciler_of(self.name, self._shared, node, self._on_reconciled)
                 self._rehearse(state)
                 await self._follow(feed, state, self._world.housekeeping(node, state))
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
-                self._trader = self.node = None
+                self._trader = self.node = self._reconciler = None
                 await feed.close()
 
     def _rehearse(self, state: ChainState) -> None:
@@ -344,6 +349,8 @@ class ChainEngine:
         except ChainError as error:
             log.warning("settle_failed", chain=self.name, error=str(error))
             return
+        if self._reconciler is not None:
+            await self._reconciler.settled(update)
         if state.revalue_if_due() or not self.status.priced:
             self._record_price(state)
         self.status.open_attempts = self._unfinished
@@ -432,6 +439,10 @@ class ChainEngine:
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
+
+    def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        if self._audit is not None:
+            self._audit.reconciled(result)
 
     def _lost(self, reason: str) -> None:
         self.attempted.set()
