@@ -19,6 +19,7 @@ from ouro.ledger.records import AttemptRecord
 from ouro.types import Outcome
 
 _PART = 400
+_EVER = 2**62
 _FULL_CHUNK_BYTES = 4 * 4_096
 _ATTEMPT_COLUMNS = (
     "attempt_id", "session_id", "plan_id", "chain", "kind", "tx_hash", "lane", "state",
@@ -58,6 +59,16 @@ class TradeStory:
     record: AttemptRecord
     history: list[tuple[Outcome, bool]]
     cancels: list[AttemptRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the books say an account holds of a token (None: native)."""
+
+    chain: str
+    account: str
+    token: str | None
+    wei: int
 
 
 class BooksReader:
@@ -187,6 +198,16 @@ class BooksReader:
         for (_, chain, _), data in sorted(self._chunks.items()):
             result.setdefault(chain, array("I")).frombytes(data)
         return result
+
+    def holdings(self, chains: Sequence[str]) -> list[Holding]:
+        """Balances that are not nothing, by chain."""
+        books = Books(self._engine, self.name)
+        return [
+            Holding(chain, position.account, position.token, position.expected_wei)
+            for chain in chains
+            for position in books.positions(chain, _EVER)
+            if position.expected_wei
+        ]
 
     def story(self, attempt_id: str) -> TradeStory | None:
         """Everything about one attempt; None where there is none of that name. Opens its own connection."""
