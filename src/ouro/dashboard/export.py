@@ -34,19 +34,45 @@ def _utc(at_ms: int) -> str:
 def trades_csv(feed: Feed, trades: Iterable[Trade]) -> str:
     """All columns of the table and what it leaves out; amounts in wei."""
     head = (
-        "time_utc", "chain", "strategy", "outcome", "reason", "route", "net_wei", "gross_wei", "gas_wei",
-        "expected_net_wei", "native_usd", "decided_us", "sent_us", "block", "tx_hash", "attempt_id",
-    )  # fmt: skip
+        "time_utc",
+        "chain",
+        "strategy",
+        "outcome",
+        "reason",
+        "route",
+        "net_wei",
+        "gross_wei",
+        "gas_wei",
+        "expected_net_wei",
+        "native_usd",
+        "decided_us",
+        "sent_us",
+        "block",
+        "tx_hash",
+        "attempt_id",
+    )
     prices = feed.picture.counted.native_usd
     rows = (
         (
-            _utc(trade.at_ms), trade.chain, trade.strategy, trade.outcome, trade.reason,
-            " > ".join(feed.token(trade.chain, token) for token in trade.path), trade.net_wei, trade.gross_wei,
-            trade.gas_wei, trade.expected_wei, prices.get(trade.chain), trade.decided_us, trade.sent_us,
-            trade.block_number, trade.tx_hash, trade.attempt_id,
+            _utc(trade.at_ms),
+            trade.chain,
+            trade.strategy,
+            trade.outcome,
+            trade.reason,
+            " > ".join(feed.token(trade.chain, token) for token in trade.path),
+            trade.net_wei,
+            trade.gross_wei,
+            trade.gas_wei,
+            trade.expected_wei,
+            prices.get(trade.chain),
+            trade.decided_us,
+            trade.sent_us,
+            trade.block_number,
+            trade.tx_hash,
+            trade.attempt_id,
         )
         for trade in trades
-    )  # fmt: skip
+    )
     return _csv(head, rows)
 
 

@@ -1,4 +1,4 @@
-"""Pages that need no JavaScript and no WebSocket: login and control. The way to stop must not depend on the rest."""
+"""Pages that need no JavaScript and no WebSocket, login and control: stopping must not depend on the rest."""
 
 from collections.abc import Sequence
 
@@ -29,10 +29,14 @@ def login(scheme: str, *, wrong: str = "", locked: str = "") -> str:
     form = (
         '<form class="o-form" method="post" action="/login"><label>Your name'
         '<input name="name" autocomplete="name" required minlength="2" maxlength="80"></label>'
-        '<label>Password<input name="password" type="password" autocomplete="current-password" required maxlength="1024">'
+        '<label>Password<input name="password" type="password" autocomplete="current-password" required '
+        'maxlength="1024">'
         '</label><button class="o-button o-primary" type="submit">Log in</button></form>'
     )
-    note = '<p class="o-quiet">Looking needs no login. Halting and resuming do, and both are written into the audit chain.</p>'
+    note = (
+        '<p class="o-quiet">Looking needs no login. Halting and resuming do, and both are written into the '
+        "audit chain.</p>"
+    )
     return page("Log in", f'<div class="o-login"><h1>Log in</h1><p></p>{message}{form}{note}</div>', scheme)
 
 
@@ -50,13 +54,15 @@ def control(
     top = '<div class="o-top"><h1>Control</h1>' + _who(session) + "</div>"
     parts = [top, _banner(wrong), _note(told), '<div class="o-grid">']
     parts.append(
-        f'<section class="o-card w7" aria-label="In force"><header><h2>In force</h2></header>{_halts(halts, session)}</section>'
+        '<section class="o-card w7" aria-label="In force"><header><h2>In force</h2>'
+        f"</header>{_halts(halts, session)}</section>"
     )
     parts.append('<section class="o-card w5" aria-label="Halt"><header><h2>Halt trading</h2></header>')
     parts.append(_halt_form(session, chains) if session else _ask_to_log_in())
     parts.append("</section>")
     parts.append(
-        f'<section class="o-card" aria-label="History"><header><h2>History</h2></header>{_history(history)}</section></div>'
+        f'<section class="o-card" aria-label="History"><header><h2>History</h2></header>{_history(history)}'
+        "</section></div>"
     )
     return page("Control", "".join(parts), scheme)
 
@@ -72,7 +78,8 @@ def _who(session: Session | None) -> str:
 
 def _ask_to_log_in() -> str:
     return (
-        '<p>Anybody may look; to halt or resume, log in.</p><p><a class="o-button o-primary" href="/login">Log in</a></p>'
+        '<p>Anybody may look; to halt or resume, log in.</p><p><a class="o-button o-primary" href="/login">Log '
+        "in</a></p>"
         '<p class="o-quiet">Without a browser: <code>ouro halt --by NAME --why REASON</code>.</p>'
     )
 
@@ -89,8 +96,10 @@ def _halt_form(session: Session, chains: Sequence[str]) -> str:
     return (
         f'<form class="o-form" method="post" action="/control/halt">{_csrf(session)}'
         f'<label>Chain<select name="chain"><option value="">All chains</option>{chain_options}</select></label>'
-        f'<label>Strategy<select name="strategy"><option value="">All strategies</option>{strategy_options}</select></label>'
-        f'<label>Your name<input name="by" value="{esc(session.name)}" required minlength="2" maxlength="80"></label>'
+        f'<label>Strategy<select name="strategy"><option value="">All strategies</option>{strategy_options}'
+        "</select></label>"
+        f'<label>Your name<input name="by" value="{esc(session.name)}" required minlength="2" maxlength="80">'
+        "</label>"
         '<label>Reason<textarea name="why" required minlength="2" maxlength="400"></textarea></label>'
         '<button class="o-button o-danger o-solid" type="submit">Halt now</button></form>'
     )
@@ -104,9 +113,11 @@ def _halts(halts: Sequence[Standing], session: Session | None) -> str:
         form = ""
         if session is not None:
             form = (
-                f'<form class="o-form" method="post" action="/control/resume" aria-label="Resume {esc(halt.scope)}">'
+                '<form class="o-form" method="post" action="/control/resume" aria-label="Resume '
+                f'{esc(halt.scope)}">'
                 f'{_csrf(session)}<input type="hidden" name="id" value="{esc(halt.id)}">'
-                f'<label>Your name<input name="by" value="{esc(session.name)}" required minlength="2" maxlength="80"></label>'
+                f'<label>Your name<input name="by" value="{esc(session.name)}" required minlength="2" '
+                'maxlength="80"></label>'
                 '<label>Reason to resume<input name="why" required minlength="2" maxlength="400"></label>'
                 f'<button class="o-button" type="submit">Resume {esc(halt.scope)}</button></form>'
             )
@@ -125,12 +136,15 @@ def _history(events: Sequence[dict[str, object]]) -> str:
     for event in events[:_LATEST_EVENTS]:
         at = event.get("at_ms")
         rows.append(
-            f"<tr><td>{moment(at if isinstance(at, int) else None, style='full')}</td><td>{esc(event.get('event'))}</td>"
+            f"<tr><td>{moment(at if isinstance(at, int) else None, style='full')}</td>"
+            f"<td>{esc(event.get('event'))}</td>"
             f"<td>{esc(event.get('by'))}</td><td>{esc(event.get('why'))}</td></tr>"
         )
     return (
-        '<div class="o-scroll" tabindex="0" role="region" aria-label="History of halts"><table class="o-table"><thead><tr>'
-        '<th scope="col">When</th><th scope="col">What</th><th scope="col">Who</th><th scope="col">Why</th></tr></thead>'
+        '<div class="o-scroll" tabindex="0" role="region" aria-label="History of halts"><table class="o-table">'
+        "<thead><tr>"
+        '<th scope="col">When</th><th scope="col">What</th><th scope="col">Who</th><th scope="col">Why</th>'
+        "</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -1,16 +1,33 @@
 """Putting the page together and serving it. One process; what it reads it reads by itself."""
 
 import asyncio
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ouro.config.dashboard import listen_address
 from ouro.config.model import OuroConfig
 from ouro.dashboard.access import Password, Sessions
 from ouro.dashboard.addresses import bind, is_loopback
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+    from starlette.types import ASGIApp
+
+
+class _LeftEarly(logging.Filter):
+    """A browser that goes elsewhere before it was answered is no error, whatever the middleware calls it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop exactly that."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, RuntimeError) and str(error) == "No response returned.")
 
 
 def serve(config: OuroConfig, listen: str, announce: Callable[[str], None]) -> None:
@@ -25,7 +42,7 @@ def serve(config: OuroConfig, listen: str, announce: Callable[[str], None]) -> N
         os.environ["NICEGUI_STORAGE_PATH"] = scratch
         import uvicorn
 
-        app = _application(config, host, scratch=Path(scratch))
+        app = _application(config, host)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/"
         server = uvicorn.Server(
@@ -40,18 +57,24 @@ def serve(config: OuroConfig, listen: str, announce: Callable[[str], None]) -> N
             )
         )
 
-        async def run() -> None:
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.02)
-            if server.started:
-                announce(address)
-            await serving
+        logging.getLogger("uvicorn.error").addFilter(_LeftEarly())
 
-        asyncio.run(run())
+        _announce_when_started(server, lambda: announce(address))
+        asyncio.run(server.serve(sockets=[listener]))
 
 
-def _application(config: OuroConfig, host: str, scratch: Path) -> object:
+def _announce_when_started(server: "uvicorn.Server", tell: Callable[[], None]) -> None:
+    started = server.startup
+
+    async def startup(sockets: "list[socket.socket] | None" = None) -> None:
+        await started(sockets=sockets)
+        if server.started:
+            tell()
+
+    server.startup = startup  # pyright: ignore[reportAttributeAccessIssue] - there is no event to wait for
+
+
+def _application(config: OuroConfig, host: str) -> "ASGIApp":
     from fastapi import FastAPI
     from nicegui import ui
 

@@ -1,4 +1,4 @@
-"""One trade told whole: its ring of hops, where the money went, how long each stage took, promised against realised."""
+"""One trade told whole: its ring of hops, where the money went, how long each stage took, simulated against real."""
 
 import math
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from ouro.ledger.books import gross_native_wei
 from ouro.ledger.records import AttemptRecord
 from ouro.types import Hop, Plan
 
-_WIDTH, _HEIGHT, _NODE = 860, 420, 34
-_RX, _RY = 200, 138
+_WIDTH, _HEIGHT, _NODE = 760, 400, 34
+_RX, _RY = 168, 124
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,10 @@ def _arrow(begin: float, end: float) -> str:
     x1, y1 = _point(_clear(begin, 1))
     x2, y2 = _point(_clear(end, -1))
     large = 1 if end - begin > math.pi + 0.01 else 0
-    return f'<path class="arc" marker-end="url(#o-head)" d="M{x1:.1f} {y1:.1f}A{_RX} {_RY} 0 {large} 1 {x2:.1f} {y2:.1f}"/>'
+    return (
+        f'<path class="arc" marker-end="url(#o-head)" d="M{x1:.1f} {y1:.1f}A{_RX} {_RY} 0 {large} 1 {x2:.1f} '
+        f'{y2:.1f}"/>'
+    )
 
 
 def _node(angle: float, name: str, *, first: bool) -> str:
@@ -101,14 +104,14 @@ def _hop_label(angle: float, hop: Hop, teller: Teller) -> str:
     x, y = _point(angle, 20)
     across = math.cos(angle)
     anchor = "start" if across > 0.3 else "end" if across < -0.3 else "middle"
-    up = -26 if anchor == "middle" and math.sin(angle) < 0 else 12 if anchor == "middle" else -12
+    up = -32 if anchor == "middle" and math.sin(angle) < 0 else 12 if anchor == "middle" else -12
     lines = (
         f"{hop.family.replace('_', ' ')} · {short(hop.pool)}",
         f"in {teller.amount(hop.amount_in_wei, hop.token_in)}",
         f"out {teller.amount(hop.amount_out_wei, hop.token_out)}",
     )
     return "".join(
-        f'<text class="{"sub" if at == 0 else ""}" text-anchor="{anchor}" x="{x:.1f}" y="{y + up + 16 * at:.1f}">'
+        f'<text class="{"sub" if at == 0 else ""}" text-anchor="{anchor}" x="{x:.1f}" y="{y + up + 18 * at:.1f}">'
         f"{escape(line)}</text>"
         for at, line in enumerate(lines)
     )
@@ -194,8 +197,14 @@ def compared(record: AttemptRecord, teller: Teller) -> str:
         token = plan.hops[at].token_in if at < len(plan.hops) else plan.hops[-1].token_out
         name = f"Into hop {at + 1}" if at < len(plan.hops) else "Out of the last hop"
         got = realised[at] if len(realised) == len(predicted) else None
-        rows.append(_compare_row(name, teller.amount(wei, token), None if got is None else teller.amount(got, token),
-                                 None if got is None else got - wei))  # fmt: skip
+        rows.append(
+            _compare_row(
+                name,
+                teller.amount(wei, token),
+                None if got is None else teller.amount(got, token),
+                None if got is None else got - wei,
+            )
+        )
     used = outcome.gas_used if outcome is not None and outcome.gas_used else None
     difference = None if used is None else used - plan.expected_gas
     rows.append(
@@ -219,7 +228,8 @@ def _compare_row(name: str, promised: str, got: str | None, difference: int | No
         else f"{'+' if difference > 0 else '−'}{abs(difference):,}"
     )
     return (
-        f'<tr><th scope="row">{name}</th><td class="num">{esc(promised)}</td><td class="num">{esc(got or NONE)}</td>'
+        f'<tr><th scope="row">{name}</th><td class="num">{esc(promised)}</td><td class="num">{esc(got or NONE)}'
+        "</td>"
         f'<td class="num">{last}</td></tr>'
     )
 
@@ -244,7 +254,8 @@ def facts(story: TradeStory, teller: Teller) -> str:
             ("Found at block", f"{count(plan.found_at_number)}, valid to {count(plan.max_block_number)}"),
             (
                 "Gas bid",
-                f"{count(plan.fee.max_fee_per_gas_wei)} wei at most, {count(plan.fee.max_priority_fee_per_gas_wei)} tip",
+                f"{count(plan.fee.max_fee_per_gas_wei)} wei at most, "
+                f"{count(plan.fee.max_priority_fee_per_gas_wei)} tip",
             ),
         ]
     pairs.append(("Attempt", f'<span class="o-mono">{esc(attempt.attempt_id)}</span>'))
@@ -281,11 +292,15 @@ def verdict(record: AttemptRecord, feed: Feed) -> str:
         return dollars(usd(wei, price), plus=True) if price is not None else coin(wei, unit)
 
     parts = [
-        stat("Net", money(net) if record.outcome else NONE, coin(net, unit, digits=9, plus=True) if record.outcome else "open",
-             klass=f"o-big {tone(net if record.outcome else None)}"),
+        stat(
+            "Net",
+            money(net) if record.outcome else NONE,
+            coin(net, unit, digits=9, plus=True) if record.outcome else "open",
+            klass=f"o-big {tone(net if record.outcome else None)}",
+        ),
         stat("Expected", NONE if promised is None else money(promised), coin(promised, unit, digits=9, plus=True)),
         stat("Gas", money(-gas), coin(gas, unit, digits=9)),
         stat("Decided in", micros(record.decided_us), "from the read of the socket"),
         stat("Handed over in", micros(record.sent_us), "signed, journaled, sent"),
-    ]  # fmt: skip
+    ]
     return f'<div class="o-hero">{"".join(parts)}</div>'

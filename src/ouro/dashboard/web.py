@@ -1,4 +1,4 @@
-"""The HTTP side: headers on everything, login, control, downloads. Read-only but for the forms of who has logged in."""
+"""The HTTP side: headers on everything, login, control, downloads. Read-only but for who has logged in."""
 
 import asyncio
 from pathlib import Path
@@ -20,9 +20,10 @@ COOKIE = "ouro_session"
 _FORM_BYTES = 16_384
 _STATIC = Path(__file__).with_name("static")
 _HEADERS = {
-    # Vue compiles its templates in the browser, hence eval; nothing of another host, nothing framed, no form elsewhere.
+    # Vue compiles its templates in the browser, hence eval; nothing of another host, nothing framed.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' "
+    "ws: wss:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -41,13 +42,13 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
         """``hosts``: names by which we may be asked; None where a proxy in front decides."""
-        self._app, self._hosts = app, hosts
+        self.app, self._hosts = app, hosts
         self._throttle = Throttle(most=1_200, within_s=60.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         wrong = self._wrong(scope)
         if wrong:
@@ -60,7 +61,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *extra]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await self.app(scope, receive, with_headers)
 
     def _wrong(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -169,8 +170,9 @@ class Web:
         if chain is not None and chain not in self._context.feed.chain_names():
             return self._html(self._control(request, wrong=f"There is no chain {chain!r}."), 400)
         by, why = form.get("by", ""), form.get("why", "")
-        return await self._order(request, "halted", lambda: self._context.controls.halt(
-            by=by, why=why, chain=chain, strategy=strategy))  # fmt: skip
+        return await self._order(
+            request, "halted", lambda: self._context.controls.halt(by=by, why=why, chain=chain, strategy=strategy)
+        )
 
     async def resume(self, request: Request) -> Response:
         """Let go on."""

@@ -1,6 +1,7 @@
 """Where the money is and what earned it: by chain, by strategy, by token."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from nicegui import ui
@@ -25,10 +26,8 @@ def register(context: Context) -> None:
     async def capital(request: Request) -> None:
         feed = context.feed
         holdings: list[Holding] = []
-        try:
+        with suppress(LedgerError):  # the banner says it
             holdings = await asyncio.to_thread(feed.holdings)
-        except LedgerError:
-            pass  # the banner says it
         colours = charts.palette(scheme_of(request.cookies))
         with frame("capital", "Capital", scheme_of(request.cookies), context.pill) as live:
             live.append(Live(lambda: problem_banner(feed.picture.problem)))
@@ -77,16 +76,20 @@ def _strategies(feed: Feed) -> str:
         net = fragments.money_native(sums.net_wei, prices.get(chain), feed.coin(chain))
         rows.append(
             f'<tr><th scope="row">{esc(chain)}</th><td>{esc(strategy.replace("_", "-"))}</td>'
-            f'<td class="num">{count(sums.attempts)}</td><td class="num">{share(sums.outcomes["landed"], final)}</td>'
+            f'<td class="num">{count(sums.attempts)}</td><td class="num">{share(sums.outcomes["landed"], final)}'
+            "</td>"
             f'<td class="num">{esc(coin(sums.gas_wei, feed.coin(chain), digits=4))}</td>'
             f'<td class="num {tone(sums.net_wei)}">{net}</td></tr>'
         )
     if not rows:
         return fragments.empty("No strategy has traded yet", "Each one that does gets its line here.")
     return (
-        '<table class="o-table"><caption class="o-sr">By chain and strategy</caption><thead><tr><th scope="col">Chain</th>'
-        '<th scope="col">Strategy</th><th scope="col" class="num">Attempts</th><th scope="col" class="num">Landed</th>'
-        f'<th scope="col" class="num">Gas</th><th scope="col" class="num">Net</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        '<table class="o-table"><caption class="o-sr">By chain and strategy</caption><thead><tr><th '
+        'scope="col">Chain</th>'
+        '<th scope="col">Strategy</th><th scope="col" class="num">Attempts</th><th scope="col" '
+        'class="num">Landed</th>'
+        '<th scope="col" class="num">Gas</th><th scope="col" class="num">Net</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 
@@ -103,7 +106,8 @@ def _balances(feed: Feed, holdings: list[Holding]) -> str:
         native = item.token is None or (config is not None and item.token == config.wrapped_native)
         worth = usd(item.wei / WEI_PER_COIN * price) if native and price is not None else ""
         rows.append(
-            f'<tr><th scope="row">{esc(item.chain)}</th><td>{role}</td><td class="o-mono" title="{esc(item.account)}">'
+            f'<tr><th scope="row">{esc(item.chain)}</th><td>{role}</td><td class="o-mono" '
+            f'title="{esc(item.account)}">'
             f'{esc(short(item.account))}</td><td class="num">{esc(amount(item.wei, places, name))}</td>'
             f'<td class="num">{worth}</td></tr>'
         )

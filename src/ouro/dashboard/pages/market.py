@@ -28,22 +28,26 @@ def register(context: Context) -> None:
         colours = charts.palette(scheme_of(request.cookies))
         with frame("market", "Market", scheme_of(request.cookies), context.pill) as live:
             links = "".join(
-                f'<a href="/market?chain={esc(name)}"{" aria-current=true" if name == chain else ""}>{esc(name)}</a>'
+                f'<a href="/market?chain={esc(name)}"{" aria-current=true" if name == chain else ""}>{esc(name)}'
+                "</a>"
                 for name in feed.chain_names()
             )
-            bar = f'<nav class="o-filters" aria-label="Chain"><div class="o-seg"><span class="o-seg-name">Chain</span>{links}</div></nav>'
+            bar = (
+                '<nav class="o-filters" aria-label="Chain"><div class="o-seg"><span class="o-seg-name">Chain'
+                f"</span>{links}</div></nav>"
+            )
             ui.html(bar, sanitize=False)
             best = _Best(feed, chain)
             with card("Best cycle", note="the plan with the highest expected net of the latest decided block"):
                 live.append(Live(lambda: best.text(context.now_ms())))
             had = chain in feed.files.pools
+            chart: Chart | None = None
             png = '<button type="button" data-png="graph" aria-label="Download graph as PNG">PNG</button>'
-            with ui.element("div").style("height:16px"):
-                pass
             with card("Tokens and pools", "o-tall", tools=png if had else ""):
                 if had:
                     label = f"Graph of the pools of {chain}; the best cycle is named above"
                     chart = Chart("graph", label, best.options(colours))
+                    ui.html(_legend(feed, chain, colours), sanitize=False)
                 else:
                     text = "The engine writes its pools here once it has loaded the chain."
                     ui.html(fragments.empty("No market loaded yet", text), sanitize=False)
@@ -56,11 +60,29 @@ def register(context: Context) -> None:
             if not had:
                 if chain in feed.files.pools:
                     ui.navigate.reload()
-            elif best.lit() != lit:
+            elif chart is not None and best.lit() != lit:
                 lit = best.lit()
                 chart.show(best.options(colours), only=("series",))
 
         context.tick(on_tick)
+
+
+def _families(feed: Feed, chain: str) -> list[tuple[str, int]]:
+    return Counter(edge.family for edge in feed.files.pools.get(chain, ())).most_common()
+
+
+def _shades(feed: Feed, chain: str, colours: charts.Palette) -> dict[str, str]:
+    return {name: colours.family(place) for place, (name, _) in enumerate(_families(feed, chain))}
+
+
+def _legend(feed: Feed, chain: str, colours: charts.Palette) -> str:
+    shades = _shades(feed, chain, colours)
+    items = [f'<span><i style="background:{colours.gold}"></i>best cycle</span>']
+    items += [
+        f'<span><i style="background:{shades[name]}"></i>{esc(name.replace("_", " "))} ({number})</span>'
+        for name, number in _families(feed, chain)
+    ]
+    return f'<div class="o-legend">{"".join(items)}</div>'
 
 
 class _Best:
@@ -84,7 +106,8 @@ class _Best:
         gain, _, route = best.partition(" ")
         coin = self._feed.coin(self._chain)
         return (
-            f'<div class="o-stat-value gain">{esc(gain.replace("-", "−"))} {esc(coin)}</div>'
+            f'<div class="o-stat-value {"loss" if gain.startswith("-") else "gain"}'
+            f'">{esc(gain.replace("-", "−"))} {esc(coin)}</div>'
             f'<div class="o-route">{esc(route)}</div>'
         )
 
@@ -104,6 +127,7 @@ class _Best:
             }
             for token, times in sorted(degree.items())
         ]
+        shades = _shades(feed, chain, colours)
         edges: list[dict[str, Any]] = []
         parallel: dict[tuple[str, str], int] = defaultdict(int)
         for edge in sorted(pools, key=lambda each: each.pool):
@@ -113,8 +137,18 @@ class _Best:
                     turn = parallel[pair]
                     parallel[pair] += 1
                     curve = 0.0 if turn == 0 else 0.16 * ((turn + 1) // 2) * (1 if turn % 2 else -1)
-                    name = f"{feed.token(chain, source)} / {feed.token(chain, target)} · {edge.family.replace('_', ' ')}"
+                    name = (
+                        f"{feed.token(chain, source)} / {feed.token(chain, target)} · "
+                        f"{edge.family.replace('_', ' ')}"
+                    )
                     edges.append(
-                        {"source": source, "target": target, "pool": edge.pool, "name": name, "curve": curve}
+                        {
+                            "source": source,
+                            "target": target,
+                            "pool": edge.pool,
+                            "name": name,
+                            "colour": shades[edge.family],
+                            "curve": curve,
+                        }
                     )
         return charts.graph(nodes, edges, colours, lit)

@@ -10,10 +10,10 @@ from ouro.dashboard.health import gauges
 from ouro.dashboard.layout import Chart, Live, card, frame, scheme_of, tools
 from ouro.dashboard.totals import WEI_PER_COIN, Filter, Totals, curve
 from ouro.dashboard.totals import funnel as funnel_of
-from ouro.dashboard.units import esc
+from ouro.dashboard.units import esc, usd
 
 _DAY_MS = 86_400_000
-_LATEST = 7
+_LATEST = 12
 
 
 def register(context: Context) -> None:
@@ -50,21 +50,24 @@ class _Overview:
                     "Equity and drawdown over time, in USD; the numbers are in the CSV",
                     self._equity_options(),
                 )
+                self._live.append(Live(self._limits_note))
             with card("From seen to landed", "w4", tools=_csv("funnel", view.address("/export/funnel.csv"))):
                 self._live.append(Live(self._funnel))
-            with card("Chains", "w6"):
-                self._live.append(Live(self._freshness, "o-scroll"))
-            with card("Limits and breakers", "w6", note="UTC day; last 60 minutes"):
+            with card("Limits and breakers", note="UTC day; last 60 minutes"):
                 self._live.append(Live(self._gauges))
-            with card(
-                "Decision latency", "w6 o-short", tools=tools("latency", view.address("/export/latency.csv"))
-            ):
-                self._latency = Chart(
-                    "latency", "Histogram of the time from socket to decision", self._latency_options()
-                )
+            with ui.element("div").classes("o-stack w6"):
+                with card("Chains"):
+                    self._live.append(Live(self._freshness, "o-scroll"))
+                self._latency_card()
             with card("Latest trades", "w6"):
                 self._live.append(Live(self._latest))
         self._context.tick(self._on_tick)
+
+    def _latency_card(self) -> None:
+        address = self._view.address("/export/latency.csv")
+        with card("Decision latency", "o-short", tools=tools("latency", address)):
+            label = "Histogram of the time from socket to decision"
+            self._latency = Chart("latency", label, self._latency_options())
 
     def _on_tick(self, news: bool) -> None:
         for piece in self._live:
@@ -100,6 +103,15 @@ class _Overview:
             return {}
         limit = sum(feed.config.limits_of(name).max_daily_loss_wei / WEI_PER_COIN * prices[name] for name in known)
         return {f"daily loss limit −${limit:,.0f}": -limit}
+
+    def _limits_note(self) -> str:
+        """The limit in words: it may lie far below what fits into the picture."""
+        points = curve(self._totals().ordered(), self._feed.picture.counted.native_usd)
+        deepest = min((point.drawdown for point in points), default=0.0)
+        parts = [f"deepest drawdown {usd(deepest)}"]
+        for name, value in self._limit_lines().items():
+            parts.append(f"{name} ({100 * deepest / value:.0f} % of it reached)" if value else name)
+        return f'<p class="o-quiet">{esc("; ".join(parts))}</p>'
 
     def _funnel(self) -> str:
         counted, chain = self._feed.picture.counted, self._view.chain

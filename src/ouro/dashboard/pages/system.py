@@ -44,10 +44,13 @@ def _engines(feed: Feed, now_ms: int) -> str:
         alive = chain.alive(now_ms)
         values = chain.values
         rows.append(
-            f'<tr><th scope="row">{esc(name)}</th><td><span class="o-badge {"o-ok" if alive else "o-bad"}"><span class="o-dot" '
-            f'aria-hidden="true"></span>{"running" if alive else "gone"}</span></td><td class="num">{esc(values.get("pid"))}</td>'
+            f'<tr><th scope="row">{esc(name)}</th><td><span class="o-badge {"o-ok" if alive else "o-bad"}">'
+            '<span class="o-dot" '
+            f'aria-hidden="true"></span>{"running" if alive else "gone"}</span></td><td '
+            f'class="num">{esc(values.get("pid"))}</td>'
             f'<td>{esc(values.get("state"))}</td><td class="num">{count(values.get("blocks"))}</td>'
-            f'<td class="num">{count(values.get("superseded"))}</td><td class="num">{count(values.get("open_attempts"))}</td>'
+            f'<td class="num">{count(values.get("superseded"))}</td><td '
+            f'class="num">{count(values.get("open_attempts"))}</td>'
             f'<td class="num">{age(chain.age_ms(now_ms))}</td></tr>'
         )
     if not rows:
@@ -93,10 +96,12 @@ def _refusals(feed: Feed) -> str:
     if not rows:
         return fragments.empty("Nothing was refused", "Each refusal is counted with its reason.")
     body = "".join(
-        f'<tr><th scope="row">{esc(chain)}</th><td>{esc(reason.replace("_", " "))}</td><td class="num">{count(times)}</td></tr>'
+        f'<tr><th scope="row">{esc(chain)}</th><td>{esc(reason.replace("_", " "))}</td><td '
+        f'class="num">{count(times)}</td></tr>'
         for chain, reason, times in sorted(rows, key=lambda row: -row[2])
     )
     return (
         '<table class="o-table"><caption class="o-sr">Refusals</caption><thead><tr><th scope="col">Chain</th>'
-        f'<th scope="col">Reason</th><th scope="col" class="num">Times</th></tr></thead><tbody>{body}</tbody></table>'
+        f'<th scope="col">Reason</th><th scope="col" class="num">Times</th></tr></thead><tbody>{body}</tbody>'
+        "</table>"
     )

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from ouro.dashboard import charts, fragments
 from ouro.dashboard.context import Context
-from ouro.dashboard.layout import Chart, Live, card, frame, scheme_of
+from ouro.dashboard.layout import Chart, Live, card, frame, refresh, scheme_of
 from ouro.dashboard.pages.overview import problem_banner
 from ouro.dashboard.reading import TradeStory
 from ouro.dashboard.story import Teller, compared, facts, ring, timeline, verdict, waterfall_steps
@@ -34,7 +34,7 @@ def register(context: Context) -> None:
                         fragments.empty("No such trade", f"The books hold none called {attempt_id[:80]}."),
                         sanitize=False,
                     )
-                context.tick(lambda news: [piece.refresh() for piece in live] and None)
+                context.tick(lambda news: refresh(live))
             return
         _build(context, story, scheme)
 
@@ -59,7 +59,7 @@ def _build(context: Context, story: TradeStory, scheme: str) -> None:
             if plan is not None:
                 with card("Route", "w7"):
                     realised = outcome.realised_amounts_wei if outcome is not None else ()
-                    ui.html(ring(plan, teller, realised), sanitize=False)
+                    ui.html(ring(plan, teller, realised), sanitize=False).classes("o-scroll")
                 png = (
                     '<button type="button" data-png="waterfall" aria-label="Download waterfall as PNG">PNG</button>'
                 )
@@ -83,8 +83,14 @@ def _build(context: Context, story: TradeStory, scheme: str) -> None:
     def on_tick(news: bool) -> None:
         for piece in live:
             piece.refresh()
-        if waiting and news and any(each.attempt_id == record.attempt.attempt_id and each.is_final
-                                    for each in feed.changes_since(0) or []):  # fmt: skip
+        if (
+            waiting
+            and news
+            and any(
+                each.attempt_id == record.attempt.attempt_id and each.is_final
+                for each in feed.changes_since(0) or []
+            )
+        ):
             ui.navigate.reload()
 
     context.tick(on_tick)

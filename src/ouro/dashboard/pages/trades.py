@@ -68,7 +68,10 @@ class _Trades:
         feed, view = self._feed, self._view
         self._live.append(Live(lambda: problem_banner(feed.picture.problem)))
         ui.html(fragments.filter_bar(view, "/trades", feed.chain_names(), outcomes=True), sanitize=False)
-        link = f'<a href="{esc(view.address("/export/trades.csv"))}" download aria-label="Download trades as CSV">CSV</a>'
+        link = (
+            f'<a href="{esc(view.address("/export/trades.csv"))}" download aria-label="Download trades as '
+            'CSV">CSV</a>'
+        )
         rows, total = self._page_rows()
         self._was_empty = total == 0
         with card("Attempts", tools=link):
