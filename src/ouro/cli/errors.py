@@ -38,6 +38,7 @@ _KNOWN = (
     ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
+    ("ouro.dashboard.addresses", "DashboardError"),
 )
 _OS_ADVICE = {
     errno.ENOENT: "check the path",

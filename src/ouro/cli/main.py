@@ -13,6 +13,7 @@ from ouro.cli import (
     books,
     config_check,
     contract,
+    dashboard,
     demo,
     doctor,
     halt,
@@ -62,6 +63,7 @@ scan.register(app)
 bench.register(app)
 record.register(app)
 alerts.register(app)
+dashboard.register(app)
 
 
 def main() -> None:
