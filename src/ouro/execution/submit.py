@@ -107,6 +107,7 @@ class Submitter:
             plan.fee,
             plan.calldata,
             access_list,
+            plan,
         )
         try:
             signed = await self._sign(request)
@@ -230,6 +231,7 @@ class Submitter:
         fee: FeeBid,
         data: bytes,
         access_list: AccessList = (),
+        plan: Plan | None = None,
     ) -> SignRequest:
         return SignRequest(
             chain=self._chain,
@@ -244,6 +246,8 @@ class Submitter:
             legacy=fee.legacy,
             data=data,
             access_list=access_list,
+            strategy="" if plan is None else plan.strategy,
+            notional_gwei=0 if plan is None else plan.notional_gwei,
         )
 
     def _attempt(

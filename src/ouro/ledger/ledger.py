@@ -165,6 +165,11 @@ class Ledger:
         return self._writer.problem
 
     @property
+    def waiting(self) -> int:
+        """Records that have not been handed to the database yet."""
+        return self._writer.waiting
+
+    @property
     def session_id(self) -> str:
         """The run that is being written; raises `LedgerError` before `start_session`."""
         self._require_session()

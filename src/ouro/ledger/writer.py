@@ -84,6 +84,11 @@ class Writer:
             return LedgerError(f"ledger {self._name}: a record was refused: {self._rejected[0]}")
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Records in the queues."""
+        return len(self._normal) + len(self._urgent)
+
     def put(self, operation: Operation, after: Callable[[], None] | None = None) -> None:
         """Queue ``operation``; returns at once. It is written at the next ``nudge``, or when it is time."""
         self._enqueue(self._normal, _Job(operation, after=after), wake=len(self._normal) > _BATCH)
