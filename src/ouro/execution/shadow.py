@@ -93,6 +93,8 @@ class ShadowEvm:
         self._pools: dict[PoolId, Any] = {}
         self._added_at: dict[PoolId, int] = {}
         self._journal: deque[_Block] = deque(maxlen=ring_depth)
+        self.readings = 0
+        """How often words were put that no delta told of: what was asked of the copy before may be another now."""
         self._waiting: dict[PoolId, list[tuple[FamilyWrites, Any, Any]]] = {}
         """Deltas of the last block whose words nobody has asked for yet."""
 
@@ -274,6 +276,7 @@ class ShadowEvm:
 
     def _put(self, readings: Readings) -> None:
         self.catch_up()
+        self.readings += 1
         for address, code in readings.codes.items():
             self.database.set_account(address, code, readings.native.get(address, 0))
         for (address, slot), value in readings.words.items():
