@@ -65,6 +65,9 @@ def register(app: typer.Typer) -> None:
             else:
                 configure_logs()
             stack.enter_context(shown)
+            from ouro.monitoring.hooks import watched
+
+            stack.enter_context(watched(loaded, config, _say))
             if supervised:
                 from ouro.engine.supervisor import supervise
 

@@ -62,6 +62,7 @@ class ChainStatus:
     open_attempts: int = 0
     net_wei: int = 0
     best: str = ""
+    best_pools: tuple[str, ...] = ()
     outcomes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     trades: deque[TradeLine] = field(default_factory=lambda: deque(maxlen=RECENT_TRADES))
