@@ -95,8 +95,15 @@ def _one_compiler() -> Iterator[None]:
     if not folder:
         yield
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with (Path(folder) / "warm.lock").open("w") as lock:
+    with locked(Path(folder) / "warm.lock"):
+        yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -108,12 +115,14 @@ async def _run_session(
     listener: StatusListener | None,
     announce: Callable[[str], None],
 ) -> None:
-    ledger = Ledger.open(
-        config.ledger.url,
-        refusal_samples=config.ledger.refusal_samples,
-        retention_days=config.ledger.retention_days,
-        ahead=config.data_dir / "ahead",
-    )
+    # One at a time: what dead processes left is in the books before another one reads its chain's part of them.
+    with locked(config.data_dir / "opening.lock"):
+        ledger = Ledger.open(
+            config.ledger.url,
+            refusal_samples=config.ledger.refusal_samples,
+            retention_days=config.ledger.retention_days,
+            ahead=config.data_dir / "ahead",
+        )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     leases: LeaseKeeper | None = None
