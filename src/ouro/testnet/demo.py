@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from ouro.config.gate import GateConfig
 from ouro.config.load import config_to_toml
@@ -42,6 +42,8 @@ PASSWORD_VARIABLE = "OURO_KEYSTORE_PASSWORD"  # noqa: S105 - the name of the var
 _PREFIX = "ouro-demo-"
 _RESTARTS = 50
 _OPERATORS = 6
+_SCRYPT_N = 2**8
+"""The password is random and long: opening hundreds of keys need not take a minute."""
 _SIGNATURES_PER_MINUTE = 20_000
 _COIN = 10**18
 _LIMITS = {
@@ -102,6 +104,7 @@ class DemoOptions:
     operators: int = _OPERATORS
     max_open_attempts: int = 8
     one_process: bool = False
+    agents: Literal["together", "apart"] = "together"
 
 
 @dataclass(slots=True)
@@ -231,6 +234,7 @@ class Demo:
             rivals=options.rivals,
             options=ChainOptions(
                 operators=options.operators,
+                agents=options.agents,
                 intensity=options.intensity,
                 block_time_s=options.block_time_s or crowded,
                 state_interval_s=options.state_interval_s,
@@ -248,7 +252,7 @@ class Demo:
             for chain in self._testnet.chains.values()
             for key in chain.operator_keys.values()
         ]
-        write_keystore(self.work_dir / "operators.json", keys, password)
+        write_keystore(self.work_dir / "operators.json", keys, password, scrypt_n=_SCRYPT_N)
         config_path = self.work_dir / "ouro.toml"
         config_path.write_text(config_to_toml(self._config()))
         environment = {**os.environ, PASSWORD_VARIABLE: password}

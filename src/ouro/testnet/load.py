@@ -72,7 +72,7 @@ def processes(demo: Demo) -> dict[str, psutil.Process]:
         if "ouro.signer" in words:
             found["signer"] = process
         elif "ouro.testnet.agents" in words:
-            found["agents"] = process
+            found[f"agents {words[-1].rpartition('-')[2].removesuffix('.json')}"] = process
         elif "--status-fd" in words:
             found[f"chain {words[words.index('--chain') + 1]}"] = process
         elif "ouro.cli" in words:
@@ -223,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         block_time_s=asked.block_time,
         chains=tuple(asked.chains.split(",")),
         operators=asked.operators,
+        agents="apart",
         max_open_attempts=asked.open_attempts,
     )
     work_dir: Path = asked.work_dir.resolve()
