@@ -19,8 +19,8 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families balancer-v3 lint types differential contracts bench bench-latency soak gas \
-    contract-checks \
+.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 lint types differential contracts bench \
+    bench-latency soak gas contract-checks \
     contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
 
 help:
@@ -29,6 +29,7 @@ help:
 	make demo          set up, then trade on two local chains          (ARGS="--blocks 60 --json" …)
 	make demo-all      six chains, until a cycle has landed through every kind of pool; fetches further contracts once
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
+	make load-test     1,000 landed trades a minute for 10 minutes on local chains; figures as JSON
 	make chaos         the long tests: many kills at random points
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make balancer-v3   the third Vault, compiled once (two minutes): 100,000 quotes, 5,000 actions, trades on a node
@@ -105,6 +106,9 @@ demo-all: setup
 
 test: setup
 	@exec $(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+load-test: setup
+	@exec $(PY) -m ouro.testnet.load --work-dir .cache/load-test-$$(date +%s) $(ARGS)
 
 chaos: setup
 	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)

@@ -17,12 +17,13 @@ from ouro.config.model import ChainConfig
 from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
+from ouro.engine.halt_watch import watch_halts
 from ouro.engine.idle import Collector
 from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
-from ouro.engine.trading import Clock, Trader
+from ouro.engine.trading import Clock, LiveTrader, Trader
 from ouro.engine.world import Feed, Housekeeping, LiveWorld, Shared, World
 from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
@@ -208,6 +209,7 @@ class ChainEngine:
         self.status.state = "running"
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
+        halts = asyncio.create_task(watch_halts(self._shared.config.data_dir, self.name, self._taking_back))
         upkeep.start()
         self._collector.start()
         try:
@@ -232,7 +234,8 @@ class ChainEngine:
                     settling.result()
         finally:
             settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            halts.cancel()
+            await asyncio.gather(settling, halts, return_exceptions=True)
             self._collector.stop()
             await upkeep.close()
 
@@ -330,6 +333,9 @@ class ChainEngine:
             else:
                 approved.append(verdict)
         return approved
+
+    def _taking_back(self) -> tuple[LiveTrader | None, BlockUpdate | None]:
+        return self._trader if isinstance(self._trader, LiveTrader) else None, self._latest
 
     async def _settle_loop(self) -> None:
         """Off the hot path: settle the newest block, however many came meanwhile."""

@@ -39,6 +39,11 @@ from ouro.types import Mode
 log = structlog.get_logger(__name__)
 
 DRAIN_TIMEOUT_S = 60.0
+SIGNER_STARTS_MS = 120_000
+BOOKS_LOCKED_S = 45.0
+"""Another chain's process may hang in the middle of writing the common books. Attempts are durable without them, so
+trading goes on until the supervisor has killed that one (``Patience.silent_running_s``)."""
+
 StatusListener = Callable[[Sequence[ChainStatus]], None]
 
 
@@ -95,8 +100,15 @@ def _one_compiler() -> Iterator[None]:
     if not folder:
         yield
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with (Path(folder) / "warm.lock").open("w") as lock:
+    with locked(Path(folder) / "warm.lock"):
+        yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -108,12 +120,15 @@ async def _run_session(
     listener: StatusListener | None,
     announce: Callable[[str], None],
 ) -> None:
-    ledger = Ledger.open(
-        config.ledger.url,
-        refusal_samples=config.ledger.refusal_samples,
-        retention_days=config.ledger.retention_days,
-        ahead=config.data_dir / "ahead",
-    )
+    # One at a time: what dead processes left is in the books before another one reads its chain's part of them.
+    with locked(config.data_dir / "opening.lock"):
+        ledger = Ledger.open(
+            config.ledger.url,
+            refusal_samples=config.ledger.refusal_samples,
+            retention_days=config.ledger.retention_days,
+            ahead=config.data_dir / "ahead",
+            give_up_s=BOOKS_LOCKED_S,
+        )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     leases: LeaseKeeper | None = None
@@ -122,7 +137,7 @@ async def _run_session(
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
                 announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
-            await signer.wait_ready()
+            await signer.wait_ready(SIGNER_STARTS_MS)
             leases = LeaseKeeper(signer, ledger, names, config.signer.gate.lease_ms)
             await leases.acquire()
         announce("compiling kernels; instant but for the first time")
@@ -164,7 +179,7 @@ def _close(ledger: Ledger, audit: AuditTrail | None) -> None:
 def _halt_by_signal(control: ControlStore, names: Sequence[str]) -> None:
     for name in names:
         try:
-            control.halt(chain=name, by="signal", why=f"SIGUSR1 to the engine of {name}")
+            control.halt_by_signal(name, f"the engine of {name}")
         except ControlError as error:
             log.critical("halt_failed", chain=name, error=str(error), detail="stopping instead")
             os.kill(os.getpid(), signal.SIGTERM)

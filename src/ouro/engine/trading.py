@@ -272,6 +272,11 @@ class LiveTrader:
             if outcome.block_number is not None or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
                 self._nonces.confirmed(attempt.operator, attempt.nonce)
 
+    async def take_back_open(self, head: BlockUpdate) -> int:
+        """After a halt: replace what is under way by its nonces; how many transactions."""
+        async with self._settling:
+            return await self._tracker.take_back_open(head)
+
     async def _clear_burnt(self, update: BlockUpdate) -> None:
         fee = self.cancel_fee(update)
         for lease in list(self._burnt):
