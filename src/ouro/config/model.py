@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.costs import CostsConfig
 from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
 from ouro.config.monitoring import MonitoringConfig
@@ -278,6 +279,7 @@ class OuroConfig(_Section):
     prices: PriceConfig = PriceConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    costs: CostsConfig = CostsConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -295,6 +297,7 @@ class OuroConfig(_Section):
 
     @model_validator(mode="after")
     def _live_is_complete(self) -> Self:
+        self.costs.check_chains(self.chains)
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
