@@ -20,6 +20,7 @@ from ouro.cli import (
     run,
     scan,
     signer,
+    stage,
 )
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
@@ -55,6 +56,7 @@ keystore.register(app)
 config_check.register(app)
 books.register(app)
 audit.register(app)
+stage.register(app)
 doctor.register(app)
 contract.register(app)
 scan.register(app)

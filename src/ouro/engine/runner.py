@@ -16,6 +16,7 @@ from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
 from ouro.control import ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
+from ouro.engine.capital_hooks import keep_stages, open_guard
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.errors import EngineError
 from ouro.engine.proofs import allowed_dexes
@@ -104,9 +105,15 @@ async def _run_session(
         risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
         risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
         metrics = open_metrics(config)
-        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics)
+        guard = open_guard(config, ledger.books, audit.record)
+        shared = Shared(config, ledger, signer, risk, audit=audit, capital=guard, metrics=metrics)
         engines = [ChainEngine(name, shared, blocks) for name in names]
-        await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
+        stages = asyncio.create_task(keep_stages(config, names, ledger.books, audit.record))
+        try:
+            await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
+        finally:
+            stages.cancel()
+            await asyncio.gather(stages, return_exceptions=True)
         await _reconcile_all(engines, ledger)
     finally:
         await signer.close()
