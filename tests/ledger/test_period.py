@@ -104,7 +104,7 @@ def test_targets_against_what_was_measured(clocked: tuple[Ledger, list[int]]) ->
     phases = report_of(clocked)["phases"]
     first = phases[0]["targets"]
     assert first["success_ppm"] == {"measured": 666_666, "target": 800_000, "met": False}
-    assert first["uptime_ppm"]["met"] in (True, False)
+    assert first["uptime_ppm"]["measured"] is None  # no time has passed since the run began
     assert first["drawdown_ppm"]["met"] is True
     assert first["monthly_profit_usd_cents"]["met"] is None  # no price, no band
 
