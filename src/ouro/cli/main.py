@@ -22,6 +22,7 @@ from ouro.cli import (
     run,
     scan,
     signer,
+    stage,
 )
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
@@ -57,6 +58,7 @@ keystore.register(app)
 config_check.register(app)
 books.register(app)
 audit.register(app)
+stage.register(app)
 doctor.register(app)
 contract.register(app)
 scan.register(app)
