@@ -379,6 +379,8 @@ class ChainEngine:
             self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
+        if plan is not None and self._state is not None:
+            self._state.bidder.settle(plan, outcome)
         status.outcomes[outcome.kind.value] += 1
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
