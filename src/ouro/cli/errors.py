@@ -22,6 +22,7 @@ def of_chain(name: str, text: str) -> str:
 
 _KNOWN = (
     ("ouro.config.load", "ConfigError"),
+    ("ouro.audit.errors", "AuditError"),
     ("ouro.chain.errors", "ChainError"),
     ("ouro.ledger.errors", "LedgerError"),
     ("ouro.market.errors", "MarketError"),
@@ -37,6 +38,7 @@ _KNOWN = (
     ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
+    ("ouro.dashboard.addresses", "DashboardError"),
 )
 _OS_ADVICE = {
     errno.ENOENT: "check the path",

@@ -6,7 +6,23 @@ from typing import Annotated
 import typer
 
 from ouro import __version__
-from ouro.cli import bench, books, config_check, contract, demo, doctor, halt, keystore, record, run, scan, signer
+from ouro.cli import (
+    alerts,
+    audit,
+    bench,
+    books,
+    config_check,
+    contract,
+    dashboard,
+    demo,
+    doctor,
+    halt,
+    keystore,
+    record,
+    run,
+    scan,
+    signer,
+)
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
 app = typer.Typer(
@@ -40,11 +56,14 @@ halt.register(app)
 keystore.register(app)
 config_check.register(app)
 books.register(app)
+audit.register(app)
 doctor.register(app)
 contract.register(app)
 scan.register(app)
 bench.register(app)
 record.register(app)
+alerts.register(app)
+dashboard.register(app)
 
 
 def main() -> None:

@@ -24,10 +24,13 @@ class LatencyWindow:
     """The last block-to-event times of one stage, in milliseconds."""
 
     samples_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_WINDOW))
+    total: int = 0
+    """How many there ever were, the forgotten ones too."""
 
     def add(self, value_ms: float) -> None:
         """Remember one time."""
         self.samples_ms.append(value_ms)
+        self.total += 1
 
     def quantile(self, q: float) -> float | None:
         """Nearest-rank quantile; None without samples."""
@@ -59,6 +62,7 @@ class ChainStatus:
     open_attempts: int = 0
     net_wei: int = 0
     best: str = ""
+    best_pools: tuple[str, ...] = ()
     outcomes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     trades: deque[TradeLine] = field(default_factory=lambda: deque(maxlen=RECENT_TRADES))

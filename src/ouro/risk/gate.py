@@ -25,7 +25,7 @@ from ouro.risk.breakers import (
 from ouro.risk.breakers.base import SEVERITY
 from ouro.risk.budget import Budgets
 from ouro.risk.collar import collar_problem
-from ouro.risk.limits import CHECKS, ChainCondition, Intent, Reason, Verdict, worst_loss_wei
+from ouro.risk.limits import CHECKS, ChainCondition, Exposure, Intent, Reason, Verdict, worst_loss_wei
 from ouro.risk.rules import FULL_PPM, Facts, Rulebook, facts_of
 from ouro.risk.screening import Screening
 from ouro.risk.state import ChainRisk
@@ -381,6 +381,10 @@ class RiskGate:
             at_ms, name = record.outcome_at_ms, f"restored-{attempt.attempt_id}"
             chain.rules.hold(name, facts_of(plan), at_ms, attempt.operator)
             chain.rules.settle(name, attempt.attempt_id, outcome, nets.get(attempt.attempt_id, 0), at_ms)
+
+    def exposure(self, chain: str) -> Exposure:
+        """What is at stake on ``chain`` now."""
+        return self._chains[chain].risk.exposure(self._clock_ms())
 
     def day_start_ms(self) -> int:
         """Start of the UTC day: since when results matter to `restore`."""
