@@ -443,6 +443,7 @@ class ChainEngine:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        self.risk.on_reconciled(self.name, result.max_abs_difference_wei)
         if self._audit is not None:
             self._audit.reconciled(result)
 
