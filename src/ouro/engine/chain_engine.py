@@ -453,12 +453,15 @@ class ChainEngine:
             self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
+        if plan is not None and self._state is not None:
+            self._state.bidder.settle(plan, outcome)
         status.outcomes[outcome.kind.value] += 1
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        self.risk.on_reconciled(self.name, result.max_abs_difference_wei)
         if self._audit is not None:
             self._audit.reconciled(result)
 
