@@ -17,10 +17,14 @@ from ouro.cli import (
     doctor,
     halt,
     keystore,
+    migrate,
     record,
     run,
     scan,
     signer,
+    status,
+    trades,
+    why,
 )
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
@@ -29,7 +33,7 @@ app = typer.Typer(
     help="Multi-chain DEX arbitrage: exact pools, complete search, atomic execution, every wei accounted for.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 
 
@@ -61,7 +65,11 @@ contract.register(app)
 scan.register(app)
 bench.register(app)
 record.register(app)
+status.register(app)
+trades.register(app)
+why.register(app)
 alerts.register(app)
+migrate.register(app)
 
 
 def main() -> None:
