@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "ledger")]
 
-from ledger_examples import attempt, failed, landed, plan  # noqa: E402
+from ledger_examples import attempt, failed, landed, plan  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from ouro.audit import AuditError, verify  # noqa: E402
 from ouro.engine.audit_trail import AuditTrail, code_hash, together, writer_of  # noqa: E402
 from ouro.engine.decision import Decision  # noqa: E402
 from ouro.execution.lanes import Handover  # noqa: E402
 from ouro.execution.submit import Submitted  # noqa: E402
-from ouro.risk.approved import approve  # noqa: E402
+from ouro.risk.approved import Approved, approve  # noqa: E402
 from ouro.types import BlockUpdate, Cycle, Edge, Mode, Opportunity, OutcomeKind, Refused  # noqa: E402
 
 SESSION = {"mode": "live", "config_hash": "c" * 64, "session_id": "s1"}
@@ -103,13 +104,13 @@ def test_listeners_together() -> None:
     heard: list[str] = []
 
     class One:
-        def decided(self, *_: Any) -> None:
+        def decided(self, update: BlockUpdate, decision: Decision, approved: Sequence[Approved]) -> None:
             heard.append("decided")
 
-        def refused(self, *_: Any) -> None:
+        def refused(self, refused: Refused) -> None:
             heard.append("refused")
 
-        def submitted(self, *_: Any) -> None:
+        def submitted(self, submitted: Submitted) -> None:
             heard.append("submitted")
 
     one = One()

@@ -41,6 +41,7 @@ _KNOWN = (
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
     ("ouro.monitoring.trades", "FilterError"),
+    ("ouro.dashboard.addresses", "DashboardError"),
 )
 _OS_ADVICE = {
     errno.ENOENT: "check the path",

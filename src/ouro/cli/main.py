@@ -13,6 +13,7 @@ from ouro.cli import (
     books,
     config_check,
     contract,
+    dashboard,
     demo,
     doctor,
     halt,
@@ -70,6 +71,7 @@ trades.register(app)
 why.register(app)
 alerts.register(app)
 migrate.register(app)
+dashboard.register(app)
 
 
 def main() -> None:

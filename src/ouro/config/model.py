@@ -9,6 +9,7 @@ from pydantic_core import PydanticKnownError
 from ouro.config.alerts import AlertsConfig
 from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
+from ouro.config.gate import GateConfig
 from ouro.config.monitoring import MonitoringConfig
 from ouro.config.risk import RiskConfig, SendConfig
 from ouro.protocols.catalogue import CATALOGUE
@@ -239,6 +240,7 @@ class SignerConfig(_Section):
     max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
+    gate: GateConfig = GateConfig()
 
 
 def _known_database(url: str) -> str:
@@ -258,6 +260,8 @@ class LedgerConfig(_Section):
     url: Annotated[str, AfterValidator(_known_database)] = "sqlite:///ledger.db"
     refusal_samples: NonNegativeInt = 20
     retention_days: PositiveInt = 90
+    reconcile_every_blocks: NonNegativeInt = 5
+    """How often the balances are compared with the books while running; 0: only at the end."""
 
 
 class PriceConfig(_Section):
@@ -298,6 +302,11 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name in self.signer.gate.chains:
+            if name not in self.chains:
+                raise ValueError(
+                    f"signer.gate.chains.{name}: there is no such chain; there are {', '.join(self.chains)}"
+                )
         for name, chain in self.chains.items():
             if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
                 raise ValueError(

@@ -16,6 +16,7 @@ from ouro import __version__
 from ouro.audit import AuditChain, AuditError
 from ouro.engine.decision import Decision
 from ouro.execution.submit import Submitted
+from ouro.ledger.reconcile import Reconciliation
 from ouro.ledger.records import plan_to_json
 from ouro.risk.approved import Approved
 from ouro.types import Attempt, BlockUpdate, Opportunity, Outcome, Plan, Refused
@@ -81,6 +82,7 @@ class ChainTrail:
     def __init__(self, chain: str, later: Callable[[str, Callable[[], dict[str, Any]]], None]) -> None:
         self._name, self._later = chain, later
         self._quiet = 0
+        self._agreed = False
 
     def decided(self, update: BlockUpdate, decision: Decision, approved: Sequence[Approved]) -> None:
         """A block was decided on: what was found at which state, and which plans the gate let pass."""
@@ -147,6 +149,25 @@ class ChainTrail:
                 "gas_cost_wei": str(outcome.gas_cost_wei),
                 "realised_profit_wei": str(outcome.realised_profit_wei),
                 "reason": outcome.reason[:500],
+            },
+        )
+
+    def reconciled(self, result: Reconciliation) -> None:
+        """Books and chain were compared; told when it changed whether they agree, and with every difference."""
+        agree = not result.differences
+        if agree and self._agreed:
+            return
+        self._agreed = agree
+        self._later(
+            "reconciled",
+            lambda: {
+                "chain": self._name,
+                "block": result.block_number,
+                "balances": result.balances_checked,
+                "differences": [
+                    {"account": each.account, "token": each.token, "wei": str(each.difference_wei)}
+                    for each in result.differences
+                ],
             },
         )
 

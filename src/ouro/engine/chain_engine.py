@@ -19,6 +19,7 @@ from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
 from ouro.engine.picture import FOLDER, PictureWriter
+from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -27,11 +28,14 @@ from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted
+from ouro.ledger.reconcile import Reconciliation
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
+from ouro.risk.collar import references_of
+from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.types import (
     Address,
@@ -92,6 +96,7 @@ class ChainEngine:
         self._open_since_ns: int | None = None
         self._state: ChainState | None = None
         self._trader: Trader | None = None
+        self._reconciler: Reconciler | None = None
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
@@ -101,6 +106,11 @@ class ChainEngine:
     def state(self) -> ChainState | None:
         """What it knows, for those who watch; None until the first is loaded."""
         return self._state
+
+    @property
+    def risk(self) -> RiskGate:
+        """The gate that its plans pass."""
+        return self._shared.risk
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -170,12 +180,14 @@ class ChainEngine:
             feed = self._world.feed(node, state)
             try:
                 self._trader = await self._world.trader(node, state, self._on_outcome, self._refuse_approved)
+                if isinstance(self._world, LiveWorld):
+                    self._reconciler = reconciler_of(self.name, self._shared, node, self._on_reconciled)
                 self._rehearse(state)
                 await self._follow(feed, state, self._world.housekeeping(node, state))
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
-                self._trader = self.node = None
+                self._trader = self.node = self._reconciler = None
                 await feed.close()
 
     def _rehearse(self, state: ChainState) -> None:
@@ -210,6 +222,7 @@ class ChainEngine:
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
                         self._metrics.rolled_back(event)
+                        self.risk.on_reorg(self.name, len(event.dropped))
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -251,12 +264,15 @@ class ChainEngine:
         else:
             self._metrics.passed(superseded=superseded)
             self.status.superseded += superseded
+        self.risk.on_block(self.name, update.number, update.timestamp, decided_us, state.freshness.level.value)
         self._count(update, state, decision, decided_us)
+        state.catch_up()
         self._latest = update
         if self._world.in_step:
             await self._settle(update, trader, state)
         else:
             self._settle_due.set()
+        self._shared.ledger.between_blocks()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()
@@ -295,6 +311,7 @@ class ChainEngine:
             self._refuse(refused)
         audit = self._shared.audit
         problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
+        references = references_of(state)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -304,6 +321,8 @@ class ChainEngine:
                 freshness.value,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
+                references=references,
+                native_usd=state.prices.native_usd(),
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
@@ -330,6 +349,8 @@ class ChainEngine:
         except ChainError as error:
             log.warning("settle_failed", chain=self.name, error=str(error))
             return
+        if self._reconciler is not None:
+            await self._reconciler.settled(update)
         if state.revalue_if_due() or not self.status.priced:
             self._record_price(state)
         self.status.open_attempts = self._unfinished
@@ -367,6 +388,7 @@ class ChainEngine:
         if usd is not None:
             self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
+            self._shared.signer.set_price(self.name, usd)
 
     def _on_submitted(self, submitted: Submitted) -> None:
         self._metrics.submitted(submitted)
@@ -395,14 +417,19 @@ class ChainEngine:
             status.net_wei -= earlier.net_wei
             if attempt.kind is AttemptKind.TRADE:
                 status.outcomes[earlier.kind.value] -= 1
+        leases = self._shared.leases
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
+            if leases is not None:
+                leases.reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
         route = "" if plan is None or self._state is None else _route(plan, self._state)
         line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
         status.net_wei += line.net_wei
+        if leases is not None:
+            leases.outcome(attempt, line.net_wei)
         self._booked[attempt.attempt_id] = line
         if len(self._booked) > _BOOKED_KEPT:
             self._booked.popitem(last=False)
@@ -412,6 +439,10 @@ class ChainEngine:
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
+
+    def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        if self._audit is not None:
+            self._audit.reconciled(result)
 
     def _lost(self, reason: str) -> None:
         self.attempted.set()

@@ -22,6 +22,7 @@ from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.chosen import chosen_chains
 from ouro.engine.errors import EngineError
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.proofs import allowed_dexes
 from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
@@ -30,7 +31,7 @@ from ouro.ledger.reconcile import reconcile
 from ouro.monitoring.hooks import engine_sampler, open_metrics
 from ouro.monitoring.metrics import AnyMetrics
 from ouro.monitoring.sampler import sampled
-from ouro.risk.gate import RiskGate
+from ouro.risk.build import build_gate, restore_from_books
 from ouro.signer.client import SignerClient
 from ouro.strategies.warm import warm
 from ouro.types import Mode
@@ -111,32 +112,43 @@ async def _run_session(
         config.ledger.url,
         refusal_samples=config.ledger.refusal_samples,
         retention_days=config.ledger.retention_days,
+        ahead=config.data_dir / "ahead",
     )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
+    leases: LeaseKeeper | None = None
+    keeping: asyncio.Task[None] | None = None
     try:
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
                 announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
             await signer.wait_ready()
+            leases = LeaseKeeper(signer, ledger, names, config.signer.gate.lease_ms)
+            await leases.acquire()
         announce("compiling kernels; instant but for the first time")
         with _one_compiler():
             warm()
         about = {"mode": config.mode.value, "config_hash": _fingerprint(config)}
         session = ledger.start_session(**about, code_version=__version__)
         audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
-        overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
         control = ControlStore(control_folder(config.data_dir))
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
-        risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
+        risk = build_gate(config, names, control)
+        restore_from_books(risk, ledger.books, config.mode, control.history())
         metrics = open_metrics(config, names)
-        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics)
+        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics, leases=leases)
+        if leases is not None:
+            keeping = asyncio.create_task(leases.run())
         engines = [ChainEngine(name, shared, blocks) for name in names]
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
         await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
         await _reconcile_all(engines, ledger, metrics)
+        if leases is not None:
+            await leases.finish()
     finally:
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
 
@@ -232,6 +244,7 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger, metrics
             continue
         ledger.record_reconciliation(engine.name, result)
         metrics.set("ouro_reconciliation_difference_native", result.max_abs_difference_wei / 10**18, engine.name)
+        engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 

@@ -14,6 +14,7 @@ from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.recovery import close_paper, recover
 from ouro.engine.trading import LiveTrader, PaperTrader, RefusalSink, Trader
 from ouro.engine.upkeep import Upkeep
@@ -25,6 +26,7 @@ from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
 from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
+from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
@@ -39,6 +41,8 @@ class Shared:
     risk: RiskGate
     audit: AuditTrail | None = None
     metrics: AnyMetrics = field(default_factory=NullMetrics)
+    leases: LeaseKeeper | None = None
+    """Where outcomes are reported to the signer; None where nothing is signed."""
 
 
 class Feed(Protocol):
@@ -142,7 +146,8 @@ class LiveWorld:
             config.finality_depth,
             config.reorg_ring_depth,
         )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse)
+        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse, shared.risk.admit_account)
+        trader.after_settling = TankWatch(shared.risk, name, config, node, shared.config.limits_of(name).gas_tank)
         await recover(
             name,
             node,
@@ -157,4 +162,6 @@ class LiveWorld:
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+        if shared.leases is not None:
+            await shared.leases.recovered(name)
         return trader
