@@ -42,8 +42,8 @@ def rate_provider_code() -> bytes:
 class BalancerV2StableWorld:
     """One Vault and rate providers; each scenario creates a pool of a random generation."""
 
-    def __init__(self, kinds: tuple[str, ...] = tuple(_TASKS)) -> None:
-        self.chain = chain = BalancerChain()
+    def __init__(self, kinds: tuple[str, ...] = tuple(_TASKS), chain: BalancerChain | None = None) -> None:
+        self.chain = chain = chain or BalancerChain()
         self.kinds = kinds
         self.factories = {name: chain.factory(_TASKS[name]) for name in kinds}
         code = rate_provider_code()

@@ -58,8 +58,9 @@ def weights_for(rng: random.Random, n: int) -> list[int]:
 class BalancerV2WeightedWorld:
     """One Vault; each scenario creates a pool of a random generation."""
 
-    def __init__(self) -> None:
-        self.chain = BalancerChain()
+    def __init__(self, chain: BalancerChain | None = None) -> None:
+        self.chain = chain or BalancerChain()
+        self.kinds = tuple(_TASKS)
         self.factories = {name: self.chain.factory(path) for name, path in _TASKS.items()}
         self.tally = Tally()
 
@@ -88,7 +89,7 @@ class BalancerV2WeightedWorld:
     def open_pool(self, rng: random.Random) -> VaultMirror:
         """A new, empty pool."""
         chain = self.chain
-        kind = rng.choice(list(_TASKS))
+        kind = rng.choice(self.kinds)
         n = 2 if kind == "pair" else rng.choice([2, 2, 3, 4, 8])
         tokens = tuple(sorted(rng.sample(list(chain.decimals), n)))
         weights = weights_for(rng, n)

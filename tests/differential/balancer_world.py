@@ -38,6 +38,10 @@ class BalancerChain(Chain):
 
     def __init__(self, tokens: int = 8) -> None:
         super().__init__(code_limit_bytes=1 << 20)
+        self.open(tokens)
+
+    def open(self, tokens: int) -> None:
+        """Deploy tokens and Vault."""
         code = load_json(sources.ROOT / "src/ouro/testnet/artifacts_own/TestToken.json").bytecode
         self.decimals: dict[Address, int] = {}
         for places in DECIMALS[:tokens]:

@@ -59,9 +59,9 @@ def _linked(library: Address) -> bytes:
 class SaddleWorld:
     """Pools of random size, decimals, A and fees, all on one chain, each made in its scenario and undone."""
 
-    def __init__(self) -> None:
+    def __init__(self, chain: Chain | None = None) -> None:
         self.tally = Tally()
-        self.chain = Chain()
+        self.chain = chain or Chain()
         library = self.chain.deploy(_codes()[1])
         self.pool_code = _linked(library)
         self.lp_code = self.chain.deploy(_codes()[2])

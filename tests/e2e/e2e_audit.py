@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ouro.audit import verify
 from ouro.chain.pool import EndpointPool
 from ouro.ledger.books import Books
+from ouro.ledger.pnl import book_transaction
 from ouro.ledger.reconcile import reconcile
 from ouro.ledger.records import INCLUDED, AttemptRecord
 from ouro.testnet.testnet import LocalChain
@@ -55,10 +57,20 @@ def audit(ledger_url: str, chains: dict[str, LocalChain], work_dir: Path) -> dic
             assert_one_trade_a_nonce(records)
             assert_books_match(records, facts[name])
             assert_reconciled(books, name, chain, facts[name].head)
+            assert_explained(books, records)
     finally:
         books.close()
     assert_signed_once(work_dir / "data" / "signer.jsonl")
+    assert verify(work_dir / "data" / "audit").problems == ()
     return facts
+
+
+def assert_explained(books: Books, records: list[AttemptRecord]) -> None:
+    """Double entry of every transaction leaves nothing over."""
+    entries = books.entries([record.attempt.attempt_id for record in records])
+    for record in records:
+        booked = book_transaction(record, entries.get(record.attempt.attempt_id, ()))
+        assert booked.residuals == (), record.attempt
 
 
 def assert_one_trade_a_nonce(records: list[AttemptRecord]) -> None:

@@ -22,6 +22,7 @@ from ouro.chain.rpc import Transport
 from ouro.config.model import ChainConfig, DexConfig
 from ouro.engine.chain_state import ChainState
 from ouro.execution.contract import creation_code
+from ouro.hashing import selector
 from ouro.protocols.solidly_math import stable_out
 from ouro.testnet.abi import call_bytes, decode_result
 from ouro.testnet.artifacts import artifact, load_json
@@ -35,6 +36,20 @@ OPERATOR = "0x" + "0b" * 20
 CHAIN_ID = 9_300_777
 Q96 = 1 << 96
 _LONGEST_PAUSE_S = 7_200
+_VIEWS = frozenset(
+    selector(call)
+    for call in (
+        "getPoolId()",
+        "getRate()",
+        "getPausedState()",
+        "getActionId(bytes4)",
+        "swapStorage()",
+        "paused()",
+        "totalSupply()",
+        "totalAssets()",
+    )
+)
+"""Getters of pools: asked, not sent."""
 _GAS = 60_000_000
 
 
@@ -67,7 +82,7 @@ class NodeChain(Chain):
         self.timestamp += min(timestamp - self.timestamp, _LONGEST_PAUSE_S)
 
     def deploy(self, code: bytes) -> Address:
-        return str(self._send(OWNER, None, code)["contractAddress"]).lower()
+        return str(self.send(OWNER, None, code)["contractAddress"]).lower()
 
     def call(self, to: Address, data: bytes, caller: Address = OWNER, value: int = 0) -> bytes:
         request = {"from": caller, "to": to, "data": "0x" + data.hex(), "gas": hex(_GAS), "value": hex(value)}
@@ -75,10 +90,13 @@ class NodeChain(Chain):
             answer = self.client.call("eth_call", request, "latest")
         except NodeError as error:
             raise Reverted(str(error)[:300]) from error
-        self._send(caller, to, data, value)
+        if data[:4] in _VIEWS:
+            self.last_logs = []
+        else:
+            self.send(caller, to, data, value)
         return bytes.fromhex(answer[2:])
 
-    def _send(self, caller: Address, to: Address | None, data: bytes, value: int = 0) -> dict[str, Any]:
+    def send(self, caller: Address, to: Address | None, data: bytes, value: int = 0) -> dict[str, Any]:
         self.timestamp += 1
         self.client.call("evm_setNextBlockTimestamp", self.timestamp)
         request = {"from": caller, "data": "0x" + data.hex(), "gas": hex(_GAS), "gasPrice": hex(10**11)}
@@ -115,6 +133,18 @@ class Venue:
     pools: list[str] = field(default_factory=list)
     settle: list[Callable[[], None]] = field(default_factory=list)
     """Ends what no event tells yet: tokens that were sent to a pair whose swap then failed."""
+    still: list[Callable[[], None]] = field(default_factory=list)
+    """Ends what getters do not tell, before fields are compared with them."""
+
+    @property
+    def start_token(self) -> Address:
+        """What cycles begin with."""
+        return self.chain.tokens[0]
+
+    @property
+    def dexes(self) -> list[DexConfig]:
+        """As an operator configures them."""
+        return [DexConfig(name=self.family, family=self.family, factory=self.factory)]
 
     def act(self, rng: random.Random) -> None:
         """Something in one of the pools; it may fail."""
@@ -186,8 +216,8 @@ class Pair(Venue):
     tokens: tuple[Address, Address] = ("", "")
 
     @property
-    def dex(self) -> DexConfig:
-        return DexConfig(name="pair", family="uniswap_v2", factory=self.factory, fee_ppm=3_000)
+    def dexes(self) -> list[DexConfig]:
+        return [DexConfig(name="pair", family="uniswap_v2", factory=self.factory, fee_ppm=3_000)]
 
     def push(self, token: Address, amount: int) -> None:
         """Sell so much of a token to it."""
@@ -347,13 +377,8 @@ def config_of(node: AnvilNode, client: Client, venues: list[Venue]) -> ChainConf
         executor=places[2],
         owner=OWNER,
         operators=(OPERATOR,),
-        start_tokens=(chain.tokens[0],),
-        dexes=tuple(
-            venue.dex
-            if isinstance(venue, Pair)
-            else DexConfig(name=venue.family, family=venue.family, factory=venue.factory)  # type: ignore[arg-type]
-            for venue in venues
-        ),
+        start_tokens=(venues[0].start_token,),
+        dexes=tuple(dex for venue in venues for dex in venue.dexes),
     )
 
 

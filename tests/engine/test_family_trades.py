@@ -92,7 +92,7 @@ async def test_native_coin_of_v4_against_wrapped(
     pair = pair_of(chain, tokens, *amounts)
     client.call("anvil_mine", "0x2")
     chain.timestamp += 10
-    config = config.model_copy(update={"dexes": (*config.dexes, pair.dex), "start_tokens": (wrapped,)})
+    config = config.model_copy(update={"dexes": (*config.dexes, *pair.dexes), "start_tokens": (wrapped,)})
     if terms:
         bribe, guards = BribeConfig(share_ppm=SHARE_PPM), GuardConfig(probe="on")
         config = config.model_copy(update={"bribe": bribe, "guards": guards})

@@ -20,6 +20,7 @@ from ouro.ledger.books import Books
 from ouro.ledger.errors import LedgerError
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.report import percentiles_ms
+from ouro.monitoring.read import read_metrics
 from ouro.risk.gate import RiskGate
 from ouro.signer.client import SignerClient
 from ouro.testnet.testnet import LocalChain
@@ -107,6 +108,12 @@ async def test_chains_that_fail_cost_the_others_nothing(local_chain: LocalChain,
         assert books.attempts() == []
     finally:
         books.close()
+    told = read_metrics(tmp_path / "data")
+    assert told.total("ouro_blocks_total", chain="good", result="decided") >= 3
+    assert told.total("ouro_opportunities_total", chain="good") == seen["good"].opportunities
+    assert told.by("ouro_pools", "state", chain="good")["tradable"] > 0
+    assert told.total("ouro_chain_state", chain="dead", state="running") == 0
+    assert told.value("ouro_ledger_writable") == 1
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=300))

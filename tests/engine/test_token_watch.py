@@ -40,7 +40,7 @@ async def test_a_taxed_token_is_out_and_an_honest_one_is_let_in(
     good = pair_of(chain, (base, honest), 10**23, 10**23)
     tokens = (min(base, taxed), max(base, taxed))
     bad = pair_of(chain, tokens, 10**23, 10**23)
-    named = bad.dex.model_copy(update={"name": "other"})
+    named = bad.dexes[0].model_copy(update={"name": "other"})
     config = config_of(node, client, [good])
     config = config.model_copy(
         update={"dexes": (*config.dexes, named), "start_tokens": (base,), "probe_tokens": probe}

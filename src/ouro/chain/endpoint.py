@@ -61,6 +61,7 @@ class EndpointStatus:
     calls: int
     errors: int
     head_number: int | None
+    rate_limited: int = 0
 
 
 class Endpoint:
@@ -83,6 +84,7 @@ class Endpoint:
         self.latency_ms: float | None = None
         self.calls = 0
         self.errors = 0
+        self.rate_limited = 0
         self.consecutive_errors = 0
         self.head_number: int | None = None
         self.connections = 0
@@ -236,6 +238,7 @@ class Endpoint:
         self.errors += 1
         self.consecutive_errors += 1
         if isinstance(error, RateLimited):
+            self.rate_limited += 1
             pause_ms = _RATE_LIMIT_PAUSE_MS if error.retry_after_ms is None else error.retry_after_ms
             self._paused_until_ns = time.monotonic_ns() + pause_ms * 1_000_000
             return
@@ -258,4 +261,5 @@ class Endpoint:
             calls=self.calls,
             errors=self.errors,
             head_number=self.head_number,
+            rate_limited=self.rate_limited,
         )

@@ -12,7 +12,8 @@ from ouro.types import Address, Hash, Log
 class Receipt:
     """What became of an included transaction. ``status`` is 1 for success, 0 for a revert.
 
-    ``effective_gas_price`` is what was paid per gas in wei, base fee included.
+    ``effective_gas_price`` is what was paid per gas in wei, base fee included; ``l1_fee_wei`` is what a rollup of
+    the OP stack charges beside it for the transaction's data (Arbitrum has that in its gas).
     """
 
     tx_hash: Hash
@@ -24,11 +25,12 @@ class Receipt:
     effective_gas_price: int
     contract_address: Address | None
     logs: tuple[Log, ...]
+    l1_fee_wei: int = 0
 
     @property
     def gas_cost_wei(self) -> int:
-        """Native coin paid for gas."""
-        return self.gas_used * self.effective_gas_price
+        """Native coin paid for gas, and for data where that is charged apart."""
+        return self.gas_used * self.effective_gas_price + self.l1_fee_wei
 
 
 def parse_receipt(value: Any, tx_hash: Hash | None = None) -> Receipt | None:
@@ -59,6 +61,8 @@ def _parse_fields(value: dict[str, Any]) -> Receipt:
         numbers = {}
         for field in ("status", "blockNumber", "transactionIndex", "gasUsed", "effectiveGasPrice"):
             numbers[field] = parse_quantity(value.get(field))
+        field = "l1Fee"
+        l1_fee_wei = 0 if value.get(field) is None else parse_quantity(value[field])
         field = "transactionHash"
         tx_hash = parse_hash(value.get(field))
         field = "blockHash"
@@ -82,4 +86,5 @@ def _parse_fields(value: dict[str, Any]) -> Receipt:
         effective_gas_price=numbers["effectiveGasPrice"],
         contract_address=contract,
         logs=parsed,
+        l1_fee_wei=l1_fee_wei,
     )

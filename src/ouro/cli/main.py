@@ -7,6 +7,7 @@ import typer
 
 from ouro import __version__
 from ouro.cli import (
+    alerts,
     audit,
     bench,
     books,
@@ -61,6 +62,7 @@ contract.register(app)
 scan.register(app)
 bench.register(app)
 record.register(app)
+alerts.register(app)
 dashboard.register(app)
 
 

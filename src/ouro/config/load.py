@@ -222,8 +222,13 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             if isinstance(value, str):
                 section[path[-1]] = str(folder / Path(value).expanduser())
     for own in _own_limits(result):
-        if isinstance(own.get("kill_file"), str):
-            own["kill_file"] = str(folder / Path(own["kill_file"]).expanduser())
+        _absolute_in(own, "kill_file", folder)
+        for section, key in (("screening", "file"), ("collar", "feed_file")):
+            _absolute_in(own.get(section), key, folder)
+    alerts = result.get("alerts")
+    destinations = alerts.get("destinations") if isinstance(alerts, dict) else None
+    for destination in destinations if isinstance(destinations, list) else ():
+        _absolute_in(destination, "url_file", folder)
     ledger = result.setdefault("ledger", {})
     if isinstance(ledger, dict) and isinstance(ledger.get("url", ""), str):
         ledger["url"] = _absolute_url(ledger.get("url", "sqlite:///ledger.db"), folder)
@@ -237,8 +242,16 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return result
 
 
+def _absolute_in(section: Any, key: str, folder: Path) -> None:
+    if isinstance(section, dict) and isinstance(section.get(key), str):
+        section[key] = str(folder / Path(section[key]).expanduser())
+
+
 def _own_limits(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every table of limits: the common one and those of chains."""
     chains = values.get("chains")
+    if isinstance(values.get("risk"), dict):
+        yield values["risk"]
     for chain in chains.values() if isinstance(chains, dict) else ():
         if isinstance(chain, dict) and isinstance(chain.get("risk"), dict):
             yield chain["risk"]

@@ -1,31 +1,19 @@
 """The one typed configuration: TOML file plus ``OURO_*`` environment, checked before anything starts."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.alerts import AlertsConfig
 from ouro.config.dashboard import DashboardConfig
-from ouro.hashing import has_wrong_checksum
+from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
+from ouro.config.gate import GateConfig
+from ouro.config.monitoring import MonitoringConfig
+from ouro.config.risk import RiskConfig, SendConfig
 from ouro.protocols.catalogue import CATALOGUE
 from ouro.types import Mode
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-
-
-def _check_address(value: str) -> str:
-    if not _ADDRESS.fullmatch(value):
-        raise ValueError(f"{value!r} is not an address: 0x and 40 hex digits are expected")
-    if has_wrong_checksum(value):
-        raise ValueError(f"{value} has a wrong checksum (EIP-55): a digit may be mistyped; copy it anew")
-    return value.lower()
-
-
-ConfigAddress = Annotated[str, AfterValidator(_check_address)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -170,27 +158,6 @@ class GuardConfig(_Section):
     probe: Literal["on", "off"] = "off"
 
 
-class RiskConfig(_Section):
-    """Hard limits on what may be sent, per chain; amounts in its native wei. A chain may have limits of its own.
-
-    ``max_reverts_per_hour`` counts reverts that no rival explains; wasted gas is what failed trades paid.
-    """
-
-    max_notional_wei: PositiveInt = 50 * 10**18
-    max_gas_cost_wei: PositiveInt = 10**17
-    max_open_attempts: PositiveInt = 8
-    max_daily_loss_wei: PositiveInt = 10**18
-    min_net_profit_wei: NonNegativeInt = 0
-    max_reverts_per_hour: PositiveInt = 3
-    max_wasted_gas_per_hour_wei: PositiveInt = 3 * 10**17
-    kill_file: Path = Path("kill")
-    """While it exists nothing is approved. A chain's own stops that chain; the common one stops them all."""
-
-    def with_own(self, own: "RiskConfig") -> "RiskConfig":
-        """These limits, but for what ``own`` sets itself: a limit that a chain leaves out is not loosened."""
-        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
-
-
 class ChainConfig(_Section):
     """One chain: where it is, what is ours on it, and what is watched."""
 
@@ -223,6 +190,7 @@ class ChainConfig(_Section):
     dexes: Annotated[tuple[DexConfig, ...], Field(min_length=1)]
     freshness: FreshnessConfig = FreshnessConfig()
     bid: BidConfig = BidConfig()
+    send: SendConfig = SendConfig()
     bribe: BribeConfig = BribeConfig()
     guards: GuardConfig = GuardConfig()
     loans: tuple[LoanConfig, ...] = ()
@@ -272,6 +240,7 @@ class SignerConfig(_Section):
     max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
+    gate: GateConfig = GateConfig()
 
 
 def _known_database(url: str) -> str:
@@ -291,6 +260,8 @@ class LedgerConfig(_Section):
     url: Annotated[str, AfterValidator(_known_database)] = "sqlite:///ledger.db"
     refusal_samples: NonNegativeInt = 20
     retention_days: PositiveInt = 90
+    reconcile_every_blocks: NonNegativeInt = 5
+    """How often the balances are compared with the books while running; 0: only at the end."""
 
 
 class PriceConfig(_Section):
@@ -308,6 +279,8 @@ class OuroConfig(_Section):
     signer: SignerConfig = SignerConfig()
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
+    alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
@@ -329,6 +302,11 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name in self.signer.gate.chains:
+            if name not in self.chains:
+                raise ValueError(
+                    f"signer.gate.chains.{name}: there is no such chain; there are {', '.join(self.chains)}"
+                )
         for name, chain in self.chains.items():
             if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
                 raise ValueError(

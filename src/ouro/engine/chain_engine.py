@@ -8,16 +8,18 @@ process does: there is one way to recover, and it is used all the time.
 import asyncio
 import time
 from collections import OrderedDict
+from typing import Any
 
 import structlog
 
 from ouro.chain.errors import ChainError
 from ouro.config.model import ChainConfig
+from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
 from ouro.engine.idle import Collector
-from ouro.engine.journal import DecisionJournal
 from ouro.engine.picture import FOLDER, PictureWriter
+from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
 from ouro.engine.trading import Clock, Trader
@@ -26,11 +28,14 @@ from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
 from ouro.execution.shadow import ShadowError
 from ouro.execution.submit import Submitted
+from ouro.ledger.reconcile import Reconciliation
 from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
+from ouro.risk.collar import references_of
+from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.types import (
     Address,
@@ -66,7 +71,7 @@ class ChainEngine:
         max_blocks: int | None = None,
         *,
         world: World | None = None,
-        journal: DecisionJournal | None = None,
+        journal: DecisionListener | None = None,
         timed: TimesListener | None = None,
     ) -> None:
         """``max_blocks``: stop deciding after so many blocks (then only follow what is under way).
@@ -76,11 +81,14 @@ class ChainEngine:
         """
         self.name = name
         self._world: World = world or LiveWorld(name, shared)
-        self._decisions, self._timed = journal, timed
+        self._audit = None if shared.audit is None else shared.audit.of(name)
+        self._decisions, self._timed = together(journal, self._audit), timed
         self._collector = Collector()
         self.config: ChainConfig = shared.config.chains[name]
         self.status = ChainStatus(name)
         self._shared = shared
+        self._metrics = shared.metrics.of_chain(name)
+        self.node: Any = None
         self._max_blocks = max_blocks
         self._drain = asyncio.Event()
         self.drained = asyncio.Event()
@@ -88,10 +96,21 @@ class ChainEngine:
         self._open_since_ns: int | None = None
         self._state: ChainState | None = None
         self._trader: Trader | None = None
+        self._reconciler: Reconciler | None = None
         self._latest: BlockUpdate | None = None
         self._settle_due = asyncio.Event()
         self._unfinished = 0
         self._booked: OrderedDict[str, TradeLine] = OrderedDict()
+
+    @property
+    def state(self) -> ChainState | None:
+        """What it knows, for those who watch; None until the first is loaded."""
+        return self._state
+
+    @property
+    def risk(self) -> RiskGate:
+        """The gate that its plans pass."""
+        return self._shared.risk
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -152,19 +171,23 @@ class ChainEngine:
     async def _session(self) -> None:
         self.status.state = "connecting"  # why the last session ended can be read until this one connects
         async with self._world.node() as node:
+            self.node = node
             self.status.state, self.status.detail = "loading", ""
             state = await self._world.load(node, self._progress)
             self._state = state
+            self._metrics.session()
             self.status.pools, self.status.cycles = state.market.arrays.n_pools, state.cycles
             feed = self._world.feed(node, state)
             try:
                 self._trader = await self._world.trader(node, state, self._on_outcome, self._refuse_approved)
+                if isinstance(self._world, LiveWorld):
+                    self._reconciler = reconciler_of(self.name, self._shared, node, self._on_reconciled)
                 self._rehearse(state)
                 await self._follow(feed, state, self._world.housekeeping(node, state))
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
-                self._trader = None
+                self._trader = self.node = self._reconciler = None
                 await feed.close()
 
     def _rehearse(self, state: ChainState) -> None:
@@ -198,6 +221,8 @@ class ChainEngine:
                         log.warning("rollback", chain=self.name, to=event.to_number, dropped=len(event.dropped))
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
+                        self._metrics.rolled_back(event)
+                        self.risk.on_reorg(self.name, len(event.dropped))
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -222,6 +247,7 @@ class ChainEngine:
                 return
             raise
         times.applied, times.touched = time.monotonic_ns(), len(result.touched)
+        self._metrics.block(update)
         self.status.block_number, self.status.last_block_ns = update.number, update.received_ns
         trader = self._trader
         if trader is not None:
@@ -232,16 +258,21 @@ class ChainEngine:
             if state.wants_refresh:
                 await upkeep.refresh()
             decision, decided_us = await self._decide(update, state, trader, times)
+            self._metrics.decided(times, state.finder.stats.looked, len(decision.opportunities))
             if self._timed is not None:
                 self._timed(times)
-        elif superseded:
-            self.status.superseded += 1
+        else:
+            self._metrics.passed(superseded=superseded)
+            self.status.superseded += superseded
+        self.risk.on_block(self.name, update.number, update.timestamp, decided_us, state.freshness.level.value)
         self._count(update, state, decision, decided_us)
+        state.catch_up()
         self._latest = update
         if self._world.in_step:
             await self._settle(update, trader, state)
         else:
             self._settle_due.set()
+        self._shared.ledger.between_blocks()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()
@@ -278,7 +309,9 @@ class ChainEngine:
         approved: list[Approved] = []
         for refused in decision.refused:
             self._refuse(refused)
-        problem = self._shared.ledger.problem
+        audit = self._shared.audit
+        problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
+        references = references_of(state)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -288,6 +321,8 @@ class ChainEngine:
                 freshness.value,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
+                references=references,
+                native_usd=state.prices.native_usd(),
             )
             verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
@@ -314,6 +349,8 @@ class ChainEngine:
         except ChainError as error:
             log.warning("settle_failed", chain=self.name, error=str(error))
             return
+        if self._reconciler is not None:
+            await self._reconciler.settled(update)
         if state.revalue_if_due() or not self.status.priced:
             self._record_price(state)
         self.status.open_attempts = self._unfinished
@@ -351,13 +388,16 @@ class ChainEngine:
         if usd is not None:
             self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
+            self._shared.signer.set_price(self.name, usd)
 
     def _on_submitted(self, submitted: Submitted) -> None:
+        self._metrics.submitted(submitted)
         if submitted.handover is not Handover.WITHHELD:
             self.status.sent.add(submitted.sent_us / 1_000)
 
     def _refuse(self, refused: Refused) -> None:
         self.status.refused[refused.reason] += 1
+        self._metrics.refused(refused.reason)
         self._shared.ledger.record_refusal(self.name, refused)
         if self._decisions is not None:
             self._decisions.refused(refused)
@@ -368,20 +408,28 @@ class ChainEngine:
         self._refuse(refused)
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
+        if self._audit is not None:
+            self._audit.outcome(attempt, outcome)
         status = self.status
+        self._metrics.outcome(attempt, plan, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:
             status.net_wei -= earlier.net_wei
             if attempt.kind is AttemptKind.TRADE:
                 status.outcomes[earlier.kind.value] -= 1
+        leases = self._shared.leases
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
+            if leases is not None:
+                leases.reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
         route = "" if plan is None or self._state is None else _route(plan, self._state)
         line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
         status.net_wei += line.net_wei
+        if leases is not None:
+            leases.outcome(attempt, line.net_wei)
         self._booked[attempt.attempt_id] = line
         if len(self._booked) > _BOOKED_KEPT:
             self._booked.popitem(last=False)
@@ -391,6 +439,10 @@ class ChainEngine:
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
+
+    def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        if self._audit is not None:
+            self._audit.reconciled(result)
 
     def _lost(self, reason: str) -> None:
         self.attempted.set()

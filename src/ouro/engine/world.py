@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ouro.chain.accounts import NonceBook
@@ -11,8 +11,10 @@ from ouro.chain.feed import BlockFeed
 from ouro.chain.pool import EndpointPool
 from ouro.chain.transactions import TransactionReader
 from ouro.config.model import ChainConfig, OuroConfig
+from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.recovery import close_paper, recover
 from ouro.engine.trading import LiveTrader, PaperTrader, RefusalSink, Trader
 from ouro.engine.upkeep import Upkeep
@@ -22,7 +24,9 @@ from ouro.execution.submit import Submitter
 from ouro.execution.tracker import Tracker
 from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
+from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
+from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
@@ -35,6 +39,10 @@ class Shared:
     ledger: Ledger
     signer: SignerClient
     risk: RiskGate
+    audit: AuditTrail | None = None
+    metrics: AnyMetrics = field(default_factory=NullMetrics)
+    leases: LeaseKeeper | None = None
+    """Where outcomes are reported to the signer; None where nothing is signed."""
 
 
 class Feed(Protocol):
@@ -138,7 +146,8 @@ class LiveWorld:
             config.finality_depth,
             config.reorg_ring_depth,
         )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse)
+        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse, shared.risk.admit_account)
+        trader.after_settling = TankWatch(shared.risk, name, config, node, shared.config.limits_of(name).gas_tank)
         await recover(
             name,
             node,
@@ -153,4 +162,6 @@ class LiveWorld:
         )
         for attempt in tracker.open_attempts:
             shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+        if shared.leases is not None:
+            await shared.leases.recovered(name)
         return trader

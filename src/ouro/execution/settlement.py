@@ -78,6 +78,7 @@ def outcome_of(
     *reverted* (a bug, until explained) otherwise.
     """
     landed = receipt.status == 1
+    l1_fee_wei = getattr(receipt, "l1_fee_wei", 0)  # only rollups charge it
     kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched, orphaned)
     trade = plan if landed and attempt.kind is AttemptKind.TRADE else None
     transfers = token_transfers(receipt.logs, ours) if landed else ()
@@ -87,11 +88,12 @@ def outcome_of(
         block_number=receipt.block_number,
         block_hash=receipt.block_hash,
         gas_used=receipt.gas_used,
-        gas_cost_wei=receipt.gas_used * receipt.effective_gas_price,
+        gas_cost_wei=receipt.gas_used * receipt.effective_gas_price + l1_fee_wei,
         realised_profit_wei=realised_profit(trade.profit_token, transfers, ours.accounts) if trade else 0,
         realised_amounts_wei=realised(trade.hops, receipt.logs) if trade else (),
         transfers=transfers,
         reason=reason,
+        l1_fee_wei=l1_fee_wei,
     )
 
 

@@ -16,6 +16,7 @@ from ouro.ledger.database import check_version, database_error, ledger_name, ope
 from ouro.ledger.operations import JOURNALED, SENT
 from ouro.ledger.records import (
     AttemptRecord,
+    BalanceEntry,
     Opening,
     SessionInfo,
     attempt_from_row,
@@ -144,6 +145,21 @@ class Books:
         rows = sorted(rows, key=lambda row: (row.journaled_at_ms, row.attempt_id))
         return [_record(row, facts.get(row.attempt_id, []), plans.get(row.plan_id)) for row in rows]
 
+    def entries(self, attempt_ids: Sequence[str]) -> dict[str, list[BalanceEntry]]:
+        """Balance entries that stand, by attempt: those that nothing withdrew."""
+        table = schema.balance_entries
+        found: dict[str, list[BalanceEntry]] = defaultdict(list)
+        with self._reading() as connection:
+            for part in _parts(attempt_ids):
+                query = select(table).where(table.c.attempt_id.in_(part)).order_by(table.c.entry_id)
+                rows = connection.execute(query).all()
+                withdrawn = {row.reverses for row in rows if row.reverses is not None}
+                for row in rows:
+                    if row.reverses is None and row.entry_id not in withdrawn:
+                        entry = BalanceEntry(row.account, row.token or None, row.change_wei, row.cause)
+                        found[row.attempt_id].append(entry)
+        return found
+
     def unresolved(self, chain: str) -> list[AttemptRecord]:
         """Attempts without a final outcome, oldest first."""
         return self.attempts(chain=chain, states=(JOURNALED, SENT))
@@ -180,6 +196,27 @@ class Books:
                 if opening is None or row.block_number > opening.block_number:
                     expected[key] = expected.get(key, 0) + row.change_wei
         return [Position(account, token or None, wei) for (account, token), wei in sorted(expected.items())]
+
+    def changes(self, chain: str, after_block: int, to_block: int) -> list[Position]:
+        """Sums of the balance entries in blocks above ``after_block`` up to ``to_block``, openings left out.
+
+        An entry at or below its opening's block is inside the opening and not counted.
+        """
+        entries = schema.balance_entries
+        with self._reading() as connection:
+            query = select(schema.openings).where(schema.openings.c.chain == chain)
+            opened = {(row.account, row.token): row.block_number for row in connection.execute(query)}
+            query = select(entries.c.account, entries.c.token, entries.c.block_number, entries.c.change_wei).where(
+                entries.c.chain == chain,
+                entries.c.block_number > after_block,
+                entries.c.block_number <= to_block,
+            )
+            sums: dict[tuple[str, str], int] = {}
+            for row in connection.execute(query):
+                key = (row.account, row.token)
+                if row.block_number > opened.get(key, -1):
+                    sums[key] = sums.get(key, 0) + row.change_wei
+        return [Position(account, token or None, wei) for (account, token), wei in sorted(sums.items())]
 
     def refusals(self, chain: str | None = None, session: str | None = None) -> dict[str, dict[str, int]]:
         """Counts by chain and reason."""

@@ -69,7 +69,11 @@ async def reconcile(books: Books, chain: str, reader: Reader, block_number: int)
     Entries above that block do not count. Flush the ledger first, and choose a block at which no attempt is in
     flight: what landed there without its outcome being booked shows as a difference, and rightly so.
     """
-    positions = books.positions(chain, block_number)
+    return await compare(chain, books.positions(chain, block_number), reader, block_number)
+
+
+async def compare(chain: str, positions: Sequence[Position], reader: Reader, block_number: int) -> Reconciliation:
+    """Compare ``positions`` with the node's answers at ``block_number``."""
     calls = [_call(position, block_number) for position in positions]
     answers: list[Any] = []
     for start in range(0, len(calls), _BATCH_CALLS):

@@ -136,6 +136,7 @@ def outcome_values(outcome: Outcome) -> dict[str, Any]:
         "block_hash": outcome.block_hash,
         "gas_used": outcome.gas_used,
         "gas_cost_wei": outcome.gas_cost_wei,
+        "l1_fee_wei": outcome.l1_fee_wei,
         "realised_profit_wei": outcome.realised_profit_wei,
         "realised_amounts_json": json.dumps(list(outcome.realised_amounts_wei), separators=(",", ":")),
         "transfers_json": transfers_to_json(outcome.transfers),
@@ -156,6 +157,7 @@ def outcome_from_row(row: Any) -> Outcome:
         realised_amounts_wei=tuple(json.loads(row.realised_amounts_json)),
         transfers=transfers_from_json(row.transfers_json),
         reason=row.reason,
+        l1_fee_wei=row.l1_fee_wei,
     )
 
 
@@ -185,5 +187,7 @@ def check_outcome(outcome: Outcome) -> None:
         raise ValueError(f"outcome of {outcome.attempt_id}: {outcome.kind.value} can't cost gas or move tokens")
     if outcome.gas_cost_wei < 0 or any(item.amount_wei < 0 for item in outcome.transfers):
         raise ValueError(f"outcome of {outcome.attempt_id}: negative gas cost or transfer")
+    if not 0 <= outcome.l1_fee_wei <= outcome.gas_cost_wei:
+        raise ValueError(f"outcome of {outcome.attempt_id}: l1_fee_wei is a part of gas_cost_wei")
     if outcome.realised_profit_wei and outcome.kind is not OutcomeKind.LANDED:
         raise ValueError(f"outcome of {outcome.attempt_id}: only a landed trade realises a profit")

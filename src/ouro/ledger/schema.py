@@ -15,12 +15,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 from ouro.ledger.wei import Wei
 
 # Oldest first; the last one is what this code reads and writes.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 NATIVE = ""
 _RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -92,6 +93,7 @@ outcomes = Table(
     Column("block_hash", Text),
     Column("gas_used", BigInteger, nullable=False),
     Column("gas_cost_wei", Wei, nullable=False),
+    Column("l1_fee_wei", Wei, nullable=False, server_default=text("'0'")),
     Column("realised_profit_wei", Wei, nullable=False),
     Column("realised_amounts_json", Text, nullable=False),
     Column("transfers_json", Text, nullable=False),
@@ -115,6 +117,7 @@ balance_entries = Table(
     Column("block_hash", Text, nullable=False),
     Column("reverses", _RowId, ForeignKey("balance_entries.entry_id"), unique=True),
     Index(None, "chain", "account", "token"),
+    Index(None, "chain", "block_number"),
 )
 
 openings = Table(

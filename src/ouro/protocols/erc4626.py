@@ -96,6 +96,7 @@ class Erc4626(UnknownLayout):
     topics: ClassVar[tuple[str, ...]] = (DEPOSIT_TOPIC, WITHDRAW_TOPIC)
     shape: ClassVar[Shape] = Shape.ERC4626
     creations: ClassVar[Mapping[str, CreationReader]] = {}
+    told_by_events: ClassVar[bool] = False
     own_token: ClassVar[bool] = True
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True

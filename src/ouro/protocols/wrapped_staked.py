@@ -72,6 +72,7 @@ class WrappedStaked(UnknownLayout):
     topics: ClassVar[tuple[str, ...]] = ()
     shape: ClassVar[Shape] = Shape.WRAP
     creations: ClassVar[Mapping[str, CreationReader]] = {}
+    told_by_events: ClassVar[bool] = False
     own_token: ClassVar[bool] = True
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True

@@ -12,6 +12,7 @@ from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
 from ouro.execution.lanes import Lane
 from ouro.ledger.ledger import Ledger
+from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.replay.clock import ReplayClock
 from ouro.replay.feed import Pace, ReplayOver
 from ouro.replay.ledger import CountingLedger
@@ -70,6 +71,7 @@ async def play(
     ledger: Ledger | None = None,
     signer: SignerClient | None = None,
     lane: Lane | None = None,
+    metrics: AnyMetrics | None = None,
 ) -> Played:
     """Play ``recording`` to its end, or to a re-sync that it has.
 
@@ -83,7 +85,9 @@ async def play(
     whole = config_for(recording, data_dir, mode, risk, chosen)
     books = ledger or CountingLedger()
     gate = RiskGate(whole.risk, mode, [origin.chain], clock_ms=clock.wall_ms)
-    shared = Shared(whole, books, signer or SignerClient(whole.signer.socket), gate)
+    shared = Shared(
+        whole, books, signer or SignerClient(whole.signer.socket), gate, metrics=metrics or NullMetrics()
+    )
     world = ReplayWorld(recording, chosen, books, clock, mode=mode, pace=pace, wire=wire, signer=signer, lane=lane)
     engine = ChainEngine(origin.chain, shared, world=world, journal=journal, timed=timed)
     engine.open(since_ns=-(1 << 62))  # a recorded clock may have gone back
