@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from ouro.config.dashboard import DashboardConfig
 from ouro.config.load import config_to_toml
 from ouro.config.model import LedgerConfig, OuroConfig, RiskConfig, SignerConfig
 from ouro.ledger.books import Books
@@ -29,6 +30,7 @@ from ouro.process import die_with_parent
 from ouro.signer.keys import write_keystore
 from ouro.testnet.compositions import profile_of, recording_of
 from ouro.testnet.coverage import Kinds, coverage, kinds_of
+from ouro.testnet.demo_page import DemoPage
 from ouro.testnet.deploy_families import CONTRACTS_OF_KIND
 from ouro.testnet.family_contracts import fetch_families
 from ouro.testnet.node import anvil_path
@@ -83,7 +85,8 @@ class DemoOptions:
     """What a person can choose. ``blocks`` None runs until interrupted; ``block_time_s`` None is each chain's own.
 
     ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``). ``until_landed`` ends the run
-    before ``blocks`` once a cycle has landed through every kind of pool that the chains have.
+    before ``blocks`` once a cycle has landed through every kind of pool that the chains have. ``page`` serves the
+    dashboard beside it.
     """
 
     blocks: int | None = 60
@@ -96,6 +99,7 @@ class DemoOptions:
     block_time_s: float | None = None
     chains: tuple[str, ...] = ("ethereum", "fantom")
     until_landed: bool = False
+    page: bool = False
 
 
 @dataclass(slots=True)
@@ -127,6 +131,7 @@ class Demo:
     say: Callable[[str], None]
     view: IO[str] | None = None
     _testnet: Testnet | None = None
+    _page: DemoPage | None = None
     _children: dict[str, _Supervised] = field(default_factory=dict)
     _trading: bool = False
     _stop_asked: bool = False
@@ -253,6 +258,8 @@ class Demo:
             self._children["signer"] = _Supervised(
                 "signer", lambda: spawn(signer, log=log, environment=environment)
             )
+        if self.options.page:
+            self._page = DemoPage.start(config_path, self.work_dir / "data", quiet, self.say)
         self._children["engine"] = _Supervised("engine", lambda: self._spawn_engine(config_path, quiet))
         self._ensure()
 
@@ -269,6 +276,9 @@ class Demo:
                 halt_file=self.work_dir / "halt",
             ),
             risk=RiskConfig(kill_file=self.work_dir / "kill"),
+            dashboard=DashboardConfig(
+                coins={name: profile_of(name).native_symbol.removeprefix("W") for name in self._testnet.chains}
+            ),
             chains={
                 name: self._testnet.chain_config(name).model_copy(
                     update={"risk": _LIMITS[recording_of(chain.profile)]}
@@ -394,6 +404,8 @@ class Demo:
                     child.process.wait()
                     if child.name == "engine":
                         self._leave_screen()
+            if self._page is not None:
+                self._page.stop()
             if self._testnet is not None:
                 self._testnet.stop()
 
