@@ -19,8 +19,8 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench bench-latency soak gas contract-checks \
-    contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos families docs lint types differential contracts bench bench-latency soak gas \
+    contract-checks contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -31,6 +31,7 @@ help:
 	make chaos         the long tests: many kills at random points
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make lint types    ruff; pyright
+	make docs          the documents as a site, in build/site
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
 	make gas           gas of the executor's transactions beside mainnet's winners   (ARGS=--update)
@@ -109,6 +110,10 @@ chaos: setup
 
 families: setup
 	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS)
+	echo "build/site/index.html"
 
 lint: setup
 	@.venv/bin/ruff check $(SOURCES)

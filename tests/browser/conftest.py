@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
+    """Not for the session: while it is open its event loop is in the way of tests that bring their own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -40,13 +41,13 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
 
 
 @pytest.fixture(scope="session")
-def site(example: Example) -> Iterator[Site]:
+def site(example: Example, engine: None) -> Iterator[Site]:
     with Site(example.config) as running:
         running.wait_loaded()
         yield running
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def engine(example: Example) -> Iterator[None]:
     """Writes the engine's picture as a running one does."""
     ended = threading.Event()
