@@ -100,7 +100,7 @@ def _ramp(pool: Address, amp: int) -> Script[tuple[int, int, int, int]]:
         value = int.from_bytes(answer)
         first, last, start, end = (value >> shift & _U64 for shift in (0, 64, 128, 192))
         sound = MIN_AMP <= min(first, last) <= amp <= max(first, last) <= MAX_AMP
-        if sound and first != last and start > _BEFORE and _SHORTEST_RAMP <= end - start <= _LONGEST_RAMP:
+        if sound and start > _BEFORE and _SHORTEST_RAMP <= end - start <= _LONGEST_RAMP:
             found.add((first, last, start, end))
     if len(found) != 1:
         raise Garbage(f"its amplification ramps and {len(found)} of its words tell how: it can be read when done")
