@@ -12,7 +12,7 @@ from ouro.hashing import keccak, topic
 from ouro.protocols import balancer_v2_vault as vault
 from ouro.protocols.base import StorageWrite
 from ouro.protocols.creation import NewPool
-from ouro.protocols.reads import play
+from ouro.protocols.reads import StorageRead, play
 from ouro.testnet.abi import call_bytes
 from ouro.testnet.artifacts import Artifact, load_json
 from ouro.types import Address, BlockContext, Log
@@ -113,6 +113,8 @@ class BalancerChain(Chain):
         """The pool as its family's reading script finds it through view calls."""
 
         def answer(ask: Any) -> bytes | None:
+            if isinstance(ask, StorageRead):
+                return self.slot(ask.target, ask.slot).to_bytes(32)
             mark = self.evm.snapshot()
             try:
                 return self.call(ask.target, ask.data)

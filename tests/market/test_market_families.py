@@ -24,7 +24,15 @@ from ouro.types import Log
 
 from .streams import CHAIN, ChainBuilder, address, v2_state, word
 
-UNPROVEN = {"curve_stable", "curve_meta", "curve_stable_ng", "twocrypto", "liquidity_book", "wrapped_staked"}
+UNPROVEN = {
+    "curve_stable",
+    "curve_meta",
+    "curve_stable_ng",
+    "twocrypto",
+    "tricrypto",
+    "liquidity_book",
+    "wrapped_staked",
+}
 """No bytecode of theirs has been compared: off unless the configuration says otherwise."""
 
 NAMED = {"saddle", "erc4626", "wrapped_staked"}

@@ -8,10 +8,21 @@ import msgspec
 from ouro.hashing import selector
 from ouro.protocols import balancer_v2_vault as vault
 from ouro.protocols.balancer_math import ONE
+from ouro.protocols.balancer_stable_math import MAX_AMP, MIN_AMP
 from ouro.protocols.balancer_v2_stable_state import MAX_RATE, NO_PROVIDER, BalancerV2StableState
 from ouro.protocols.balancer_v2_weighted_state import BalancerV2WeightedState
 from ouro.protocols.creation import NewPool
-from ouro.protocols.reads import Garbage, Read, Script, account, answer_words, uint_word, unsigned, words
+from ouro.protocols.reads import (
+    Garbage,
+    Read,
+    Script,
+    StorageRead,
+    account,
+    answer_words,
+    uint_word,
+    unsigned,
+    words,
+)
 from ouro.types import Address
 
 MAX_TOKENS = 50
@@ -33,6 +44,10 @@ _DECIMALS = selector("decimals()")
 _PAUSED_STATE = selector("getPausedState()")
 _GAS, _MUCH_GAS = 60_000, 300_000
 _MAX_DECIMALS = 18
+_RAMP_SLOTS = 32
+_BEFORE = 1_600_000_000
+_SHORTEST_RAMP, _LONGEST_RAMP = 86_400, 20 * 365 * 86_400
+_U64 = (1 << 64) - 1
 
 
 def weighted(pool: NewPool) -> Script[BalancerV2WeightedState]:
@@ -53,17 +68,16 @@ def stable(pool: NewPool) -> Script[BalancerV2StableState]:
     shared = yield from _shared(pool, answers[:4], (vault.GENERAL, vault.TWO_TOKEN))
     tokens: tuple[Address, ...] = shared["tokens"]
     amp, ramping, _ = answer_words(answers[5], 3, "getAmplificationParameter()")
-    if ramping:
-        raise Garbage("its amplification ramps and no getter tells between which values: it can be read when done")
+    ramp = (yield from _ramp(pool.address, amp)) if ramping else (amp, amp, 0, 0)
     own = -1 if answers[6] is None else answer_words(answers[6], 1, "getBptIndex()")[0]
     providers = _providers(answers[7], len(tokens))
     caches = yield from _caches(pool.address, tokens, providers)
     fresh = yield from rates_now(providers)
     return BalancerV2StableState(
-        amp_start=amp,
-        amp_end=amp,
-        amp_start_time=0,
-        amp_end_time=0,
+        amp_start=ramp[0],
+        amp_end=ramp[1],
+        amp_start_time=ramp[2],
+        amp_end_time=ramp[3],
         rounds_up=answers[4] is None,
         own_token=own,
         rate_providers=providers,
@@ -73,6 +87,24 @@ def stable(pool: NewPool) -> Script[BalancerV2StableState]:
         provider_rates=fresh,
         **shared,
     )
+
+
+def _ramp(pool: Address, amp: int) -> Script[tuple[int, int, int, int]]:
+    """(from, to, start, end) of an amplification on its way, which no getter tells: the pool's one word that holds
+    four such numbers between which ``amp`` lies. Where it stands differs by generation."""
+    answers = yield [StorageRead(pool, slot) for slot in range(_RAMP_SLOTS)]
+    found = set()
+    for answer in answers:
+        if answer is None:
+            raise Garbage("its amplification ramps and the node does not give the pool's words")
+        value = int.from_bytes(answer)
+        first, last, start, end = (value >> shift & _U64 for shift in (0, 64, 128, 192))
+        sound = MIN_AMP <= min(first, last) <= amp <= max(first, last) <= MAX_AMP
+        if sound and start > _BEFORE and _SHORTEST_RAMP <= end - start <= _LONGEST_RAMP:
+            found.add((first, last, start, end))
+    if len(found) != 1:
+        raise Garbage(f"its amplification ramps and {len(found)} of its words tell how: it can be read when done")
+    return found.pop()
 
 
 def rates_now(providers: Sequence[Address]) -> Script[tuple[int, ...]]:

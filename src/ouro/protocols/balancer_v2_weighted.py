@@ -39,7 +39,7 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.creation import NewPool
-from ouro.protocols.curve_pieces import pieces
+from ouro.protocols.curve_pieces import NOTHING, weighted
 from ouro.protocols.headers import weighted_header
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Script
@@ -49,10 +49,6 @@ MAX_RATIO = 3 * ONE // 10
 MIN_WEIGHT = ONE // 100
 MAX_TOKENS = 50
 GAS = 75_000
-_KNOTS = 40
-_FALLS = (np.arange(_KNOTS + 1) / _KNOTS) ** 3
-"""Where knots lie, as shares of the whole fall of the rate: denser near the present rate, because a small gap is
-traded away by a small amount, which must be as exact."""
 
 
 class BalancerV2Weighted(VaultFamily):
@@ -118,9 +114,9 @@ class BalancerV2Weighted(VaultFamily):
         balance_in, balance_out = _raw(state, i), _raw(state, j)
         most = _most_in(state, i)
         if not balance_in or not balance_out or most <= 0 or vault.stopped(state, context.timestamp):
-            return np.empty((0, 4))
-        weights = state.weights[i], state.weights[j]
-        return weighted_pieces((balance_in, balance_out), weights, most, 1.0 - state.swap_fee / ONE)
+            return NOTHING
+        gamma = 1.0 - state.swap_fee / ONE
+        return weighted_pieces((balance_in, balance_out), (state.weights[i], state.weights[j]), most, gamma)
 
     def exact_header(self, state: BalancerV2WeightedState, i: int, j: int) -> ExactHeader | None:
         """Fee, exponent and balances where they fit the kernel."""
@@ -170,17 +166,10 @@ class BalancerV2Weighted(VaultFamily):
 
 def weighted_pieces(balances: tuple[int, int], weights: tuple[int, int], most: int, gamma: float) -> Segments:
     """A weighted curve up to the input ``most``; ``gamma`` is what the fee leaves."""
-    balance_in, balance_out = balances
     if weights[0] == weights[1]:
-        return np.array([[balance_in, balance_out, gamma, most]], dtype=np.float64)
-    exponent = weights[0] / weights[1]
-    steepness = exponent + 1.0
-    fall = -np.expm1(-steepness * np.log1p(most * gamma / balance_in))
-    logs = -np.log1p(-fall * _FALLS) / steepness
-    inputs = balance_in * np.expm1(logs)
-    left = balance_out * np.exp(-exponent * logs)
-    gains = left[:-1] * -np.expm1(-exponent * np.diff(logs))
-    return pieces(inputs, gains, exponent * left / (balance_in + inputs), gamma)
+        return np.array([[*balances, gamma, most]], dtype=np.float64)
+    curve = weighted(float(balances[0]), float(balances[1]), weights[0] / weights[1])
+    return curve.pieces(most * gamma, gamma=gamma)
 
 
 def _raw(state: BalancerV2WeightedState, k: int) -> int:

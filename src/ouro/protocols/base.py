@@ -347,6 +347,14 @@ class Family(Protocol):
         """
         ...
 
+    def realised(self, hop: Hop, logs: Sequence[Log]) -> tuple[int | None, int | None] | None:
+        """(amount in, amount out) of ``hop`` by all logs of its transaction; None where they do not tell one swap.
+
+        A single None stands for an amount that no log has: the hop before or after it tells then.
+        """
+        found = [pair for log in logs if (pair := self.swapped(hop, log))]
+        return found[0] if len(found) == 1 else None
+
     trial: ClassVar[str] = "holder"
     """How a token is tried in its pools (``market.token_probe``): bought and sold by ``pair``, ``solidly`` or
     ``ticks`` swaps, or only moved by the contract that holds it."""

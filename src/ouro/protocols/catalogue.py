@@ -33,6 +33,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry("curve_stable", "ouro.protocols.curve_stable:CurveStable"),
         Entry("curve_meta", "ouro.protocols.curve_stable:CurveMeta"),
         Entry("twocrypto", "ouro.protocols.curve_crypto:Twocrypto"),
+        Entry("tricrypto", "ouro.protocols.curve_tricrypto:Tricrypto"),
         Entry("liquidity_book", "ouro.protocols.liquidity_book:LiquidityBook"),
         Entry("curve_stable_ng", "ouro.protocols.curve_stable:CurveStableNG"),
         Entry("balancer_v2_weighted", "ouro.protocols.balancer_v2_weighted:BalancerV2Weighted"),

@@ -8,6 +8,7 @@ for D by Newton's method; which unit comes out depends on every division, so the
 
 from functools import lru_cache
 from math import isqrt
+from typing import NamedTuple
 
 from ouro.protocols.base import QuoteError
 
@@ -16,6 +17,8 @@ UNIT = 10**18
 N = 2
 MIN_A, MAX_A = N**N * A_UNIT // 10, N**N * A_UNIT * 1000
 MIN_GAMMA, MAX_GAMMA = 10**10, 2 * 10**15
+WIDE_GAMMA, MAX_WIDE_GAMMA = 2 * 10**16, 199 * 10**15
+_MOST_SHARE = 10**20
 MIN_D, MAX_D = 10**17, 10**33
 MAX_ROUNDS = 255
 _I256 = 1 << 255
@@ -100,9 +103,31 @@ def wad_exp(x: int) -> int:
     return cut(p, q) * 3_822_833_074_963_236_453_042_738_258_902_158_003_155_416_615_667 >> (195 - k)
 
 
-def _require_parameters(ann: int, gamma: int) -> None:
+class Range(NamedTuple):
+    """What the contract works with, both ends included: twice a given coin's part of D, and the solved coin's."""
+
+    given: Pair
+    solved: Pair
+
+
+_RANGE = Range((2 * 10**16, 2 * 10**20), (10**16 - 1, 10**20))
+
+
+def range_of(gamma: int, wide: bool) -> Range:
+    """The range at this gamma: v2.1 (``wide``) narrows it as gamma grows."""
+    if not wide:
+        return _RANGE
+    most = _MOST_SHARE if gamma <= WIDE_GAMMA else _MOST_SHARE * WIDE_GAMMA // gamma
+    return Range((10**36 // most, most), (10**36 // N // most, most // N))
+
+
+def _require_parameters(ann: int, gamma: int, wide: bool) -> None:
     require(MIN_A <= ann <= MAX_A, "its amplification")
-    require(MIN_GAMMA <= gamma <= MAX_GAMMA, "its gamma")
+    require(MIN_GAMMA <= gamma <= (MAX_WIDE_GAMMA if wide else MAX_GAMMA), "its gamma")
+
+
+def _require_within(share: int, bounds: Pair) -> None:
+    require(bounds[0] <= share <= bounds[1], "these balances")
 
 
 def _distance(gamma: int, k0: int) -> int:
@@ -111,9 +136,9 @@ def _distance(gamma: int, k0: int) -> int:
 
 
 @lru_cache(maxsize=1 << 14)
-def newton_d(ann: int, gamma: int, balances: Pair, k0_before: int = 0) -> int:
+def newton_d(ann: int, gamma: int, balances: Pair, k0_before: int = 0, wide: bool = False) -> int:
     """The invariant of scaled balances; ``k0_before`` is a first guess's K0, 0 for that of x·y = k."""
-    _require_parameters(ann, gamma)
+    _require_parameters(ann, gamma, wide)
     high, low = max(balances), min(balances)
     require(10**9 <= high <= MAX_D and low * UNIT // high >= 10**14, "these balances")
     total = high + low
@@ -134,16 +159,18 @@ def newton_d(ann: int, gamma: int, balances: Pair, k0_before: int = 0) -> int:
         minus = minus + change if k0 < UNIT else checked(minus - change)
         d = plus - minus if plus > minus else (minus - plus) // 2
         if abs(d - before) * 10**14 < max(10**16, d):
-            require(all(10**16 - 1 <= x * UNIT // d <= 10**20 for x in (high, low)), "these balances")
+            bounds = (10**16 // N, 10**20 // N) if wide else _RANGE.solved
+            for x in (high, low):
+                _require_within(x * UNIT // d, bounds)
             return d
     raise QuoteError("the pool's invariant does not converge")
 
 
-def newton_y(ann: int, gamma: int, other: int, d: int) -> int:
+def newton_y(ann: int, gamma: int, other: int, d: int, wide: bool = False) -> int:
     """The coin that goes with ``other`` by Newton's method."""
     y = d * d // (other * N**2)
     k0_other = UNIT * N * other // d
-    require(10**16 * N - 1 < k0_other < 10**20 * N + 1, "these balances")
+    _require_within(k0_other, range_of(gamma, wide).given)
     limit = max(other // 10**14, d // 10**14, 100)
     for _ in range(MAX_ROUNDS):
         before = y
@@ -177,13 +204,13 @@ def _divider(threshold: int) -> int:
     return 1
 
 
-def get_y(ann: int, gamma: int, other: int, d: int) -> Pair:
+def get_y(ann: int, gamma: int, other: int, d: int, wide: bool = False) -> Pair:
     """(the coin that goes with ``other``, its K0): the cubic's closed form, or Newton's (K0 is 0 then)."""
-    _require_parameters(ann, gamma)
+    _require_parameters(ann, gamma, wide)
     require(MIN_D <= d <= MAX_D, "its invariant")
     require(other > 0, "these balances")
-    k0_other = UNIT * N * other // d
-    require(10**16 * N - 1 < k0_other < 10**20 * N + 1, "these balances")
+    bounds = range_of(gamma, wide)
+    _require_within(UNIT * N * other // d, bounds.given)
     strength = ann * gamma * gamma
     a = 10**32
     b = signed(d * strength) // 400_000_000 // other - 3 * 10**32 - 2 * gamma * 10**14
@@ -198,8 +225,7 @@ def get_y(ann: int, gamma: int, other: int, d: int) -> Pair:
     delta1 = 3 * delta0 + b - cut(cut(27 * a**2, b) * e, b)
     inside = signed(delta1**2 + signed(cut(4 * delta0**2, b) * delta0))
     if inside <= 0:
-        y = newton_y(ann, gamma, other, d)
-        return y, 0
+        return newton_y(ann, gamma, other, d, wide), 0
     root_of = isqrt(inside)
     b_root = cbrt(b) if b > 0 else -cbrt(-b)
     second = cbrt((delta1 + root_of) // 2) if delta1 > 0 else -cbrt((root_of - delta1) // 2)
@@ -207,7 +233,7 @@ def get_y(ann: int, gamma: int, other: int, d: int) -> Pair:
     root = cut(signed(UNIT * c1 - UNIT * b - signed(cut(UNIT * b, c1) * delta0)), 3 * a)
     require(root > 0, "these balances")
     y = checked(d * d // other * root) // 4 // UNIT
-    require(10**16 - 1 <= y * UNIT // d < 10**20 + 1, "these balances")
+    _require_within(y * UNIT // d, bounds.solved)
     return y, root
 
 
@@ -221,3 +247,52 @@ def get_p(balances: Pair, d: int, ann: int, gamma: int) -> int:
     strength = ann * gamma**2 // A_UNIT
     bottom = g + strength * x // d * k0 // 10**36
     return checked(x * (g + strength * y // d * k0 // 10**36)) // y * UNIT // bottom
+
+
+# Later pools may be built on StableSwap's invariant instead: A·2 times 10,000 in the place of A·4, no gamma.
+
+
+@lru_cache(maxsize=1 << 14)
+def stable_d(ann: int, balances: Pair) -> int:
+    """StableSwap's invariant of two scaled balances."""
+    total = checked(sum(balances))
+    require(min(balances) > 0, "these balances")
+    d, annual = total, ann * N
+    for _ in range(MAX_ROUNDS):
+        product = d
+        for x in balances:
+            product = checked(product * d) // x
+        product //= N**N
+        before = d
+        above = checked(checked(annual * total) // A_UNIT + product * N)
+        below = checked((annual - A_UNIT) * d) // A_UNIT + (N + 1) * product
+        d = checked(above * d) // below
+        if abs(d - before) <= 1:
+            return d
+    raise QuoteError("the pool's invariant does not converge")
+
+
+def stable_y(ann: int, other: int, d: int) -> int:
+    """The coin that goes with ``other`` on StableSwap's invariant."""
+    require(other > 0, "these balances")
+    annual = ann * N
+    c = checked(d * d) // (other * N)
+    c = checked(c * d * A_UNIT) // (annual * N)
+    b = other + checked(d * A_UNIT) // annual
+    y = d
+    for _ in range(MAX_ROUNDS):
+        before = y
+        below = checked(2 * y + b - d)
+        require(below > 0, "these balances")
+        y = checked(y * y + c) // below
+        if abs(y - before) <= 1:
+            return y
+    raise QuoteError("the pool's iteration does not converge")
+
+
+def stable_p(balances: Pair, d: int, ann: int) -> int:
+    """The price of coin 1 in coin 0 on StableSwap's invariant, of 10^18, before the price scale."""
+    x, y = balances
+    product = checked(checked(d // N**N * d) // x * d) // y
+    weight = ann * N * x // A_UNIT
+    return checked(UNIT * (weight + product * x // y)) // (weight + product)

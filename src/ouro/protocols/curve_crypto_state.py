@@ -1,7 +1,7 @@
 """A Twocrypto pool as a value, and one exchange with all that it changes: price average, scale, profit."""
 
 from math import isqrt
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -9,7 +9,7 @@ from ouro.protocols import jsonform
 from ouro.protocols.base import DecodeError, QuoteError
 from ouro.protocols.curve_crypto_math import (
     A_UNIT,
-    MAX_GAMMA,
+    MAX_WIDE_GAMMA,
     UNIT,
     N,
     Pair,
@@ -18,6 +18,9 @@ from ouro.protocols.curve_crypto_math import (
     get_y,
     newton_d,
     require,
+    stable_d,
+    stable_p,
+    stable_y,
     wad_exp,
 )
 from ouro.types import Address
@@ -26,7 +29,11 @@ FEE_UNIT = 10**10
 MAX_BALANCE = (1 << 128) - 1
 MAX_PRICE = 10**40
 MAX_TIME = (1 << 63) - 1
+CLASSIC, LATER, STABLE = "v2.0.0", "v2.1.0", "stable"
+MATHS = (CLASSIC, LATER, STABLE)
+RULES = (CLASSIC, LATER)
 _U256 = (1 << 256) - 1
+Balances = TypeVar("Balances")
 
 
 class Fees(NamedTuple):
@@ -45,11 +52,26 @@ class Rebalancing(NamedTuple):
     ma_time: int
 
 
+def ramped(initial: Pair, future: Pair, start: int, end: int, now: int) -> Pair:
+    """A and gamma on their ramp between two times. Raises ``QuoteError`` before it starts."""
+    if now >= end:
+        return future
+    whole, gone = end - start, now - start
+    if gone < 0:
+        raise QuoteError("the ramp of A and gamma starts after the executing block")
+    first, last = (
+        (one * (whole - gone) + other * gone) // whole for one, other in zip(initial, future, strict=True)
+    )
+    return first, last
+
+
 class TwocryptoState(msgspec.Struct, frozen=True):
     """A pool. ``precisions``: 10^(18 - decimals). ``initial``, ``future``: (A, gamma) on a ramp between two times.
 
     ``price_oracle`` is the average as stored at ``updated``, ``last_price`` the price after the last exchange.
-    ``as_of``: the time that ``at`` made the state for, 0 where logs or getters did.
+    ``maths`` is the invariant and how it is solved (``STABLE`` is StableSwap's), ``rules`` the pool's own version:
+    fee, profit and what a new price scale needs. ``as_of``: the time that ``at`` made the state for, 0 where logs
+    or getters did.
     """
 
     family: ClassVar[str] = "twocrypto"
@@ -72,20 +94,30 @@ class TwocryptoState(msgspec.Struct, frozen=True):
     supply: int
     fees: Fees
     rebalancing: Rebalancing
+    maths: str = CLASSIC
+    rules: str = CLASSIC
     as_of: int = 0
 
     def parameters(self, now: int) -> Pair:
         """(A, gamma) at a block time."""
-        if now >= self.future_time:
-            return self.future
-        whole, gone = self.future_time - self.initial_time, now - self.initial_time
-        if gone < 0:
-            raise QuoteError("the ramp of A and gamma starts after the executing block")
-        first, last = (
-            (one * (whole - gone) + other * gone) // whole
-            for one, other in zip(self.initial, self.future, strict=True)
-        )
-        return first, last
+        return ramped(self.initial, self.future, self.initial_time, self.future_time, now)
+
+    def solved_d(self, now: int, xp: Pair, k0: int = 0) -> int:
+        """D of scaled balances by the pool's maths."""
+        ann, gamma = self.parameters(now)
+        return stable_d(ann, xp) if self.maths == STABLE else newton_d(ann, gamma, xp, k0, self.maths == LATER)
+
+    def solved_y(self, now: int, other: int, d: int) -> Pair:
+        """(the coin that goes with ``other``, K0 or 0) by the pool's maths."""
+        ann, gamma = self.parameters(now)
+        if self.maths == STABLE:
+            return stable_y(ann, other, d), 0
+        return get_y(ann, gamma, other, d, self.maths == LATER)
+
+    def priced(self, now: int, xp: Pair, d: int) -> int:
+        """The price of coin 1 in coin 0 before the price scale."""
+        ann, gamma = self.parameters(now)
+        return stable_p(xp, d, ann) if self.maths == STABLE else get_p(xp, d, ann, gamma)
 
     def scaled(self, balances: Pair) -> Pair:
         """Balances in 18 decimals of coin 0."""
@@ -93,19 +125,23 @@ class TwocryptoState(msgspec.Struct, frozen=True):
         return x, checked(balances[1] * self.price_scale * self.precisions[1]) // UNIT
 
 
-def fee_at(fees: Fees, xp: Pair) -> int:
+def fee_at(fees: Fees, xp: Pair, rules: str = CLASSIC) -> int:
     """The fee (of 10^10) at scaled balances."""
     total = sum(xp)
     balance = UNIT * N**N * xp[0] // total * xp[1] // total
-    weight = fees.gamma * UNIT // (fees.gamma + UNIT - balance)
+    if rules == LATER:
+        part = fees.gamma * balance
+        weight = part // (part // UNIT + UNIT - balance)
+    else:
+        weight = fees.gamma * UNIT // (fees.gamma + UNIT - balance)
     return (fees.mid * weight + fees.out * (UNIT - weight)) // UNIT
 
 
-class Bought(NamedTuple):
+class Bought(NamedTuple, Generic[Balances]):
     """An exchange before the pool thinks about its price: output, balances (scaled) after it, K0 for the next D."""
 
     out: int
-    xp: Pair
+    xp: Balances
     k0: int
     d: int
 
@@ -114,16 +150,15 @@ def invariant(state: TwocryptoState, now: int) -> int:
     """The stored D, or while a ramp runs a new one."""
     if state.future_time <= now:
         return state.d
-    return newton_d(*state.parameters(now), state.scaled(state.balances_wei))
+    return state.solved_d(now, state.scaled(state.balances_wei))
 
 
 def gross_out(state: TwocryptoState, i: int, amount_in: int, now: int) -> tuple[int, Pair, int, int]:
     """(output in token units before the fee, scaled balances there, K0, D)."""
     j = 1 - i
-    ann, gamma = state.parameters(now)
     after = state.balances_wei[0] + (amount_in if i == 0 else 0), state.balances_wei[1] + (amount_in if i else 0)
     d, xp = invariant(state, now), state.scaled(after)
-    y, k0 = get_y(ann, gamma, xp[i], d)
+    y, k0 = state.solved_y(now, xp[i], d)
     gained = checked(xp[j] - y)
     there = (xp[0], y) if j else (y, xp[1])
     gained = checked(gained - 1)
@@ -132,10 +167,10 @@ def gross_out(state: TwocryptoState, i: int, amount_in: int, now: int) -> tuple[
     return gained // state.precisions[j], there, k0, d
 
 
-def bought(state: TwocryptoState, i: int, amount_in: int, now: int) -> Bought:
+def bought(state: TwocryptoState, i: int, amount_in: int, now: int) -> Bought[Pair]:
     """What ``exchange`` pays."""
     gross, there, k0, d = gross_out(state, i, amount_in, now)
-    out = gross - fee_at(state.fees, there) * gross // FEE_UNIT
+    out = gross - fee_at(state.fees, there, state.rules) * gross // FEE_UNIT
     held = list(state.balances_wei)
     held[i] += amount_in
     held[1 - i] -= out
@@ -167,41 +202,51 @@ def _averaged(state: TwocryptoState, now: int) -> int:
     return (last * (UNIT - alpha) + state.price_oracle * alpha) // UNIT
 
 
-def _half_value(d: int, price_scale: int) -> int:
+def half_value(d: int, price_scale: int, rules: str = CLASSIC) -> int:
     """Geometric mean of what D is worth in both coins."""
+    if rules == LATER:
+        return d * UNIT // N // isqrt(UNIT * price_scale)
     return isqrt(d // N * (d * UNIT // (N * price_scale)))
 
 
 def tweaked(state: TwocryptoState, xp: Pair, k0: int, now: int, d: int = 0) -> TwocryptoState:
     """The pool after its price tweak: average, last price, profit; a new scale where profit allows."""
-    ann, gamma = state.parameters(now)
     oracle = _averaged(state, now)
-    d = d or newton_d(ann, gamma, xp, k0)
-    last_price = get_p(xp, d, ann, gamma) * state.price_scale // UNIT
+    d = d or state.solved_d(now, xp, k0)
+    last_price = state.priced(now, xp, d) * state.price_scale // UNIT
     virtual, profit = UNIT, UNIT
     if state.virtual_price:
-        virtual = UNIT * _half_value(d, state.price_scale) // state.supply
+        later = state.rules == LATER
+        virtual = UNIT * half_value(d, state.price_scale, state.rules) // state.supply + later
         profit = state.xcp_profit * virtual // state.virtual_price
-        require(state.future_time >= now or virtual > state.virtual_price, "a loss")
+        ramping = state.future_time >= now + later
+        require(ramping or virtual > state.virtual_price, "a loss")
     common = {
         "price_oracle": oracle,
         "updated": max(now, state.updated),
         "last_price": last_price,
         "xcp_profit": profit,
     }
-    rescaled = _rescaled(state, xp, (ann, gamma), oracle, virtual, profit)
+    rescaled = _rescaled(state, xp, now, oracle, virtual, profit)
     if rescaled is not None:
         return msgspec.structs.replace(state, **common, **rescaled)
     return msgspec.structs.replace(state, **common, d=d, virtual_price=virtual)
 
 
+def _profit_left(state: TwocryptoState, virtual: int, profit: int, extra: int) -> bool:
+    """Whether the pool has earned more than what its providers keep."""
+    if state.rules == LATER:
+        return checked(virtual - extra) ** 2 > profit * UNIT
+    return checked(virtual * 2 - UNIT) > profit + 2 * extra
+
+
 def _rescaled(
-    state: TwocryptoState, xp: Pair, parameters: Pair, oracle: int, virtual: int, profit: int
+    state: TwocryptoState, xp: Pair, now: int, oracle: int, virtual: int, profit: int
 ) -> dict[str, int] | None:
     """A step of the price scale towards the average; None where profit or distance are too small."""
     extra_profit, least_step, _ = state.rebalancing
     scale = state.price_scale
-    if virtual * 2 - UNIT <= profit + 2 * extra_profit:
+    if not _profit_left(state, virtual, profit, extra_profit):
         return None
     distance = abs(oracle * UNIT // scale - UNIT)
     step = max(least_step, distance // 5)
@@ -209,28 +254,30 @@ def _rescaled(
         return None
     new_scale = (scale * (distance - step) + step * oracle) // distance
     moved = xp[0], xp[1] * new_scale // scale
-    d = newton_d(*parameters, moved)
-    require(all(10**16 - 1 < x * UNIT // d < 10**20 + 1 for x in moved), "the new price scale")
-    after = UNIT * _half_value(d, new_scale) // state.supply
-    if after > UNIT and 2 * after - UNIT > profit:
+    d = state.solved_d(now, moved)
+    if state.rules == CLASSIC:
+        require(all(10**16 - 1 < x * UNIT // d < 10**20 + 1 for x in moved), "the new price scale")
+    after = UNIT * half_value(d, new_scale, state.rules) // state.supply
+    if after > UNIT and _profit_left(state, after, profit, 0):
         return {"d": d, "virtual_price": after, "price_scale": new_scale}
     return None
 
 
 class ExchangeDelta(msgspec.Struct, frozen=True):
-    """An exchange; the event tells the price scale after it."""
+    """An exchange; the event tells the price scale after it. ``j`` is the coin bought, -1 for the other of two."""
 
     i: int
     sold_wei: int
     bought_wei: int
     price_scale: int
     timestamp: int
+    j: int = -1
 
 
 class OtherDelta(msgspec.Struct, frozen=True):
     """Something that moves more than its event tells: a deposit, a withdrawal, a claim. To be read again."""
 
-    balances: tuple[int, int]
+    balances: tuple[int, ...]
 
 
 class RampDelta(msgspec.Struct, frozen=True):
@@ -264,7 +311,7 @@ def applied(state: TwocryptoState, delta: CryptoDelta) -> TwocryptoState:
     return _moved(state, delta.balances)
 
 
-def _moved(state: TwocryptoState, changes: Pair) -> TwocryptoState:
+def _moved(state: TwocryptoState, changes: tuple[int, ...]) -> TwocryptoState:
     held = tuple(now + change for now, change in zip(state.balances_wei, changes, strict=True))
     if not all(0 <= one <= MAX_BALANCE for one in held):
         raise DecodeError(f"balances of {state.address} would become {held}")
@@ -294,17 +341,11 @@ def to_json(state: TwocryptoState) -> dict[str, Any]:
         "family": state.family,
         "address": state.address,
         "tokens": list(state.tokens),
+        "maths": state.maths,
+        "rules": state.rules,
         **{name: [str(value) for value in getattr(state, name)] for name in groups},
         **{name: str(getattr(state, name)) for name in _NUMBERS},
     }
-
-
-def _group(found: dict[str, Any], name: str, bounds: tuple[Pair, ...]) -> tuple[int, ...]:
-    value = found[name]
-    if not isinstance(value, list | tuple) or len(value) != len(bounds):
-        raise ValueError(f"{name}: a list of {len(bounds)} integers is expected, got {value!r:.80}")
-    pairs = enumerate(zip(value, bounds, strict=True))
-    return tuple(jsonform.integer(one, f"{name}[{k}]", *bound) for k, (one, bound) in pairs)
 
 
 def from_json(value: dict[str, Any]) -> TwocryptoState:
@@ -316,11 +357,15 @@ def from_json(value: dict[str, Any]) -> TwocryptoState:
     first, second = (jsonform.address(token, f"tokens[{k}]") for k, token in enumerate(tokens))
     if first == second:
         raise ValueError(f"tokens: {first} is there twice")
-    ramp = ((1, 4000 * A_UNIT), (1, 10 * MAX_GAMMA))
-    pairs: dict[str, Any] = {name: _group(found, name, (bound, bound)) for name, bound in _PAIRS.items()}
-    pairs.update({name: _group(found, name, ramp) for name in ("initial", "future")})
-    fees = Fees(*_group(found, "fees", ((0, FEE_UNIT), (0, FEE_UNIT), (1, UNIT))))
-    rebalancing = Rebalancing(*_group(found, "rebalancing", ((0, UNIT), (0, UNIT), (1, 1 << 64))))
+    ramp = ((1, 4000 * A_UNIT), (1, MAX_WIDE_GAMMA))
+
+    def group(name: str, bounds: tuple[Pair, ...]) -> tuple[int, ...]:
+        return jsonform.integers(found[name], name, bounds)
+
+    pairs: dict[str, Any] = {name: group(name, (bound, bound)) for name, bound in _PAIRS.items()}
+    pairs.update({name: group(name, ramp) for name in ("initial", "future")})
+    fees = Fees(*group("fees", ((0, FEE_UNIT), (0, FEE_UNIT), (1, UNIT))))
+    rebalancing = Rebalancing(*group("rebalancing", ((0, UNIT), (0, UNIT), (1, 1 << 64))))
     numbers: dict[str, Any] = {
         name: jsonform.integer(found[name], name, 0, most) for name, most in _NUMBERS.items()
     }
@@ -333,6 +378,8 @@ def from_json(value: dict[str, Any]) -> TwocryptoState:
         tokens=(first, second),
         fees=fees,
         rebalancing=rebalancing,
+        maths=jsonform.one_of(found["maths"], "maths", MATHS),
+        rules=jsonform.one_of(found["rules"], "rules", RULES),
         **pairs,
         **numbers,
     )

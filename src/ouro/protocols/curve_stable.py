@@ -31,9 +31,9 @@ from ouro.protocols.base import (
     StorageWrite,
 )
 from ouro.protocols.creation import Announcement, CreationReader, Factory, NewPool
+from ouro.protocols.curve_pieces import NOTHING, Curve, peg_fee, stable
 from ouro.protocols.curve_stable_events import StableDelta
 from ouro.protocols.curve_stable_math import FEE_UNIT, PRECISION, scaled, solve_d, solve_y, view
-from ouro.protocols.curve_stable_pieces import FloatPool, Floats, Kept, pieces, spot
 from ouro.protocols.curve_stable_state import (
     MAX_BALANCE,
     CurveMetaState,
@@ -63,6 +63,7 @@ S = TypeVar("S", bound=StableState)
 _FIXED = ("address", "tokens", "a_precision", "rounding", "base")
 _REFRESHED = ("balances_wei", "rates", "killed", "vp_cached", "vp_updated")
 _NEAR = 8
+_MOST = 10.0
 TOKEN_EXCHANGE = topic("TokenExchange(address,int128,uint256,int128,uint256)")
 TOKEN_SWAP = topic("TokenSwap(address,uint256,uint256,uint128,uint128)")
 # Storage of the Solidity port behind OpenZeppelin's upgradeable parents.
@@ -191,10 +192,9 @@ class StableFamily(UnknownLayout, Generic[S]):
         if state.killed:
             return 0.0
         try:
-            pool, kept = _floats(state, i, j, state.as_of or state.future_a_time)
+            return _curve(state, i, j, state.as_of or state.future_a_time).rate() * state.rates[i] / state.rates[j]
         except QuoteError:
             return 0.0
-        return spot(pool, kept) * state.rates[i] / state.rates[j]
 
     def limits(self, state: S, i: int, j: int, context: BlockContext) -> Limits:
         """Ten times what the whole pool is worth: nothing is left to buy then."""
@@ -208,16 +208,17 @@ class StableFamily(UnknownLayout, Generic[S]):
         return Limits(quote.amount_in_wei, quote.amount_out_wei)
 
     def segments(self, state: S, i: int, j: int, context: BlockContext) -> Segments:
-        """Pieces that share the curve's rate at their start and its amount at their end; the last has no end."""
+        """Pieces that share value and slope with the curve at their knots; the last has no end."""
         _direction(state, i, j)
         if state.killed:
-            return np.empty((0, 4))
+            return NOTHING
         try:
-            pool, kept = _floats(state, i, j, context.timestamp)
+            curve = _curve(state, i, j, context.timestamp)
         except QuoteError:
-            return np.empty((0, 4))
+            return NOTHING
         rates = state.rates_at(context.timestamp)
-        return pieces(pool, kept, PRECISION / rates[i], PRECISION / rates[j])
+        units = PRECISION / rates[i], PRECISION / rates[j]
+        return curve.pieces(_MOST * curve.worth, units, endless=True)
 
     def exact_header(self, state: S, i: int, j: int) -> ExactHeader | None:
         """The pool for the compiled exchange; None while A ramps, but for a state that ``at`` made."""
@@ -427,28 +428,16 @@ def _guessed_input(state: StableState, i: int, j: int, amount_out: int, now: int
     return max(needed * PRECISION // rates[i], 1)
 
 
-def _floats(state: StableState, i: int, j: int, now: int) -> tuple[FloatPool, Kept]:
-    """The pool in floats, and the share of the output that the fee leaves at given balances."""
+def _curve(state: StableState, i: int, j: int, now: int) -> Curve:
+    """The direction in floats. Raises ``QuoteError``."""
     xp = scaled(state.rates_at(now), state.balances_wei)
     if not all(xp):
         raise QuoteError("the pool is empty")
     amp = state.amp(now)
-    d = solve_d(state.form, xp, amp)
-    others = tuple(float(x) for k, x in enumerate(xp) if k not in (i, j))
-    pool = FloatPool(float(xp[i]), float(xp[j]), others, amp * len(xp) / state.a_precision, float(d))
-    fee, multiplier = state.fee / FEE_UNIT, state.off_peg / FEE_UNIT
-    if multiplier <= 1.0:
-        return pool, lambda x, y: (np.full_like(x, 1.0 - fee), np.zeros_like(x), np.zeros_like(x))
-
-    def kept(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        first, other = (pool.xi + x) / 2, (pool.xj + y) / 2
-        total = first + other
-        bottom = (multiplier - 1.0) * 4 * first * other / total**2 + 1.0
-        # of 1 - m·f / bottom; the averages move by half of what the balances do
-        outer = multiplier * fee / bottom**2 * (multiplier - 1.0) * 2 * (other - first) / total**3
-        return 1.0 - multiplier * fee / bottom, outer * other, -outer * first
-
-    return pool, kept
+    d = float(solve_d(state.form, xp, amp))
+    others = [float(x) for k, x in enumerate(xp) if k not in (i, j)]
+    fee = peg_fee(state.fee / FEE_UNIT, state.off_peg / FEE_UNIT)
+    return stable(float(xp[i]), float(xp[j]), others, amp * len(xp) / state.a_precision, d, fee)
 
 
 def _header(state: StableState, i: int, j: int) -> ExactHeader | None:

@@ -1,6 +1,7 @@
 """Strict readers for the JSON form of states: a snapshot file may be truncated, edited or hostile."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ouro.types import Address
@@ -63,4 +64,19 @@ def word(value: Any, field: str) -> str:
     """32 bytes as lower-case 0x-hex."""
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise ValueError(f"{field}: {value!r:.80} is not 32 bytes of lower-case 0x-hex")
+    return value
+
+
+def integers(value: Any, field: str, bounds: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """A list with one integer for each of ``bounds``."""
+    if not isinstance(value, list | tuple) or len(value) != len(bounds):
+        raise ValueError(f"{field}: a list of {len(bounds)} integers is expected, got {value!r:.80}")
+    pairs = enumerate(zip(value, bounds, strict=True))
+    return tuple(integer(one, f"{field}[{k}]", low, high) for k, (one, (low, high)) in pairs)
+
+
+def one_of(value: Any, field: str, known: Sequence[str]) -> str:
+    """One of the ``known`` words."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{field}: one of {', '.join(known)} is expected, got {value!r:.80}")
     return value

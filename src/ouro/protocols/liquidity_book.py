@@ -6,6 +6,7 @@ block's first swap will take are a function of its time. Hooks on swaps (v2.2) a
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
@@ -244,13 +245,21 @@ class LiquidityBook(UnknownLayout):
 
     def swapped(self, hop: Hop, log: Log) -> tuple[int, int] | None:
         """One bin's part of a swap in the hop's direction, fees included."""
-        if log.address != hop.pool or not log.topics or log.topics[0] != book_state.SWAP:
+        part = _part(hop, log)
+        return plausible(part[1], part[2]) if part is not None else None
+
+    def realised(self, hop: Hop, logs: Sequence[Log]) -> tuple[int | None, int | None] | None:
+        """The sum over the bins of one swap: each bin that it goes through has an event of its own.
+
+        One swap goes one way and through each bin once; anything else is more than one swap, or none of ours.
+        """
+        here = [log for log in logs if log.address == hop.pool and log.topics and log.topics[0] == book_state.SWAP]
+        parts = [_part(hop, log) for log in here]
+        told = [part for part in parts if part is not None]
+        step = -1 if hop.i == 0 else 1
+        if len(told) != len(parts) or any((b[0] - a[0]) * step <= 0 for a, b in pairwise(told)):
             return None
-        found = event_words(log)
-        if len(found) != 6:
-            return None
-        paid, got, protocol = (book_state.unpacked(found[k]) for k in (1, 2, 5))
-        return plausible(paid[hop.i] + protocol[hop.i], got[hop.j])
+        return plausible(sum(part[1] for part in told), sum(part[2] for part in told))
 
     def to_json(self, state: LiquidityBookState) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
@@ -294,6 +303,19 @@ def _read_bins(pair: str, active_id: int, reserves: tuple[int, int]) -> Script[b
         if tuple(sum(held[k] for held in entries.values()) for k in (0, 1)) == reserves:
             return book_state.Bins(entries)
     raise Garbage(f"its bins lie further than {_WINDOWS[-1]} from the active one")
+
+
+def _part(hop: Hop, log: Log) -> tuple[int, int, int] | None:
+    """(bin, input with fees, output) of a bin's event in the hop's direction, else None."""
+    if log.address != hop.pool or not log.topics or log.topics[0] != book_state.SWAP:
+        return None
+    found = event_words(log)
+    if len(found) != 6:
+        return None
+    paid, got, protocol = (book_state.unpacked(found[k]) for k in (1, 2, 5))
+    if paid[hop.j] or protocol[hop.j] or got[hop.i]:
+        return None
+    return found[0], paid[hop.i] + protocol[hop.i], got[hop.j]
 
 
 def _direction(i: int, j: int) -> None:

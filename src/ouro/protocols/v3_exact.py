@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import cfunc, types
 
+from ouro.protocols import headers
 from ouro.protocols.kernels import concentrated
 from ouro.protocols.kernels.concentrated import CONCENTRATED, EXHAUSTED, HEADER, ROW
 from ouro.protocols.v3_math import (
@@ -188,7 +189,7 @@ class ExactTables:
         frame = _frame
         frame.view[: HEADER * _LIMB_BYTES] = b"".join(
             (
-                CONCENTRATED.to_bytes(8, "little"),
+                headers.tagged(CONCENTRATED, fee_ppm, 10**6).to_bytes(8, "little"),
                 table.address.to_bytes(8, "little"),
                 table.steps.to_bytes(16, "little"),
                 fee_ppm.to_bytes(8, "little"),

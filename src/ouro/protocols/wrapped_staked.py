@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from ouro.hashing import selector
+from ouro.hashing import selector, topic
 from ouro.protocols import jsonform
 from ouro.protocols.base import (
     ExactHeader,
@@ -31,6 +31,7 @@ from ouro.protocols.listings import Listing, itself
 from ouro.protocols.reads import Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, WrapSwap
 from ouro.protocols.storage import Place, ViewCall
+from ouro.protocols.swapevents import event_words, plausible
 from ouro.protocols.unknown_layout import UnknownLayout
 from ouro.types import Address, BlockContext, Hop, Log
 
@@ -39,6 +40,7 @@ WRAP_GAS, UNWRAP_GAS = 90_000, 95_000
 _STRAIGHT = 1e12
 _GAS = 200_000
 
+_TRANSFER = topic("Transfer(address,address,uint256)")
 _STETH = selector("stETH()")
 _TOTAL_SUPPLY = selector("totalSupply()")
 _TOTAL_SHARES = selector("getTotalShares()")
@@ -173,6 +175,21 @@ class WrappedStaked(UnknownLayout):
         """Unknown: no single event has both amounts."""
         return None
 
+    def realised(self, hop: Hop, logs: Sequence[Log]) -> tuple[int | None, int | None] | None:
+        """From the transfers of both tokens that the wrapper takes part in.
+
+        What unwrapping pays is told by the hop after it alone: the rebasing token's event has the amount that was
+        asked for, and the shares that move may be worth a unit or two less.
+        """
+        base, wrapper = (hop.token_in, hop.token_out) if hop.i == 0 else (hop.token_out, hop.token_in)
+        if wrapper != hop.pool:
+            return None
+        if hop.i == 0:
+            paid, minted = _transferred(logs, base, to=wrapper), _transferred(logs, wrapper, source=_NOBODY)
+            return plausible(paid[0], minted[0]) if len(paid) == len(minted) == 1 else None
+        burnt, given = _transferred(logs, wrapper, to=_NOBODY), _transferred(logs, base, source=wrapper)
+        return (burnt[0], None) if len(burnt) == len(given) == 1 and plausible(burnt[0], given[0]) else None
+
     def to_json(self, state: WrappedStakedState) -> dict[str, Any]:
         """A tagged, JSON-safe form."""
         numbers = ("pooled", "shares", "wrapped", "held")
@@ -203,6 +220,20 @@ class WrappedStaked(UnknownLayout):
 
 
 _MOST_STEPS = 8
+_NOBODY = "0x" + "00" * 20
+
+
+def _transferred(logs: Sequence[Log], token: Address, *, source: str = "", to: str = "") -> list[int]:
+    """Amounts of the token's transfers from ``source`` or to ``to``."""
+    found = []
+    for log in logs:
+        if log.address != token or len(log.topics) != 3 or log.topics[0] != _TRANSFER:
+            continue
+        ends = tuple("0x" + word[-40:].lower() for word in log.topics[1:])
+        amounts = event_words(log)
+        if len(amounts) == 1 and (ends[0] == source or ends[1] == to):
+            found.append(amounts[0])
+    return found
 
 
 def _direction(i: int, j: int) -> None:

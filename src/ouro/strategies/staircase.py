@@ -7,6 +7,7 @@ tooth. And a curve whose segments were an approximation: bracketed on a grid ove
 """
 
 import math
+from typing import Any
 
 from ouro.strategies.exact import PPM, Quotes
 
@@ -162,11 +163,11 @@ def _best_tooth(
     """
     if pivot >= len(quotes.hops):
         return peak
-    fee_ppm = getattr(quotes.hops[pivot].state, "fee_ppm", 0)
+    fee = _fee_of(quotes.hops[pivot].state)
     top, beyond = quotes.at(pivot, peak), quotes.at(pivot, peak + 1)
-    if not fee_ppm or top is None or beyond is None or top - beyond < 0.5 * unit_worth:
+    if not fee or top is None or beyond is None or top - beyond < 0.5 * unit_worth:
         return peak
-    period = PPM / fee_ppm
+    period = 1.0 / fee
     bases = (peak, 1)
 
     def tooth(number: int) -> tuple[int, int]:
@@ -191,7 +192,7 @@ def _best_tooth(
                 step >>= 1
         if moved:
             break
-    reach = _window(amount_in_wei, expected_profit, unit_worth, unit_worth * fee_ppm / PPM)
+    reach = _window(amount_in_wei, expected_profit, unit_worth, unit_worth * fee)
     home = number
     for away in range(2, 2 + int(reach / period)):
         for where in (home + away, home - away):
@@ -199,6 +200,13 @@ def _best_tooth(
             if net > best:
                 best, best_amount = net, amount
     return best_amount
+
+
+def _fee_of(state: Any) -> float:
+    """The share of an input that a pool takes, as exactly as it knows it; 0.0 where no state tells one."""
+    if (swap_fee := getattr(state, "swap_fee", None)) is not None:
+        return swap_fee / 10**18
+    return getattr(state, "fee_ppm", 0) / PPM
 
 
 def _window(amount_in_wei: int, expected_profit: float, unit_worth: float, noise_wei: float) -> int:

@@ -16,12 +16,10 @@ from ouro.protocols.kernels.solidly import per_unit
 from ouro.protocols.kernels.wide import (
     bit_length,
     ceil_div,
-    float_to256,
     floor_div,
     load64,
     load128,
     to256,
-    to_float,
 )
 
 ONE = 10**18
@@ -34,7 +32,6 @@ _MAX_PRODUCT_BITS = 120
 _MAX_RATIO_BITS = 135
 _MAX_ROOT_BITS = 120
 _MAX_ROUNDS = 255
-_NO_FLOAT = -1.0
 
 
 @njit(cache=True, nogil=True)
@@ -110,38 +107,3 @@ def stable_curve_in(header: int, amount: Any) -> Any:
     if out > to256(load128(limb(header, 16))):
         return REFUSED, zero
     return DONE, out
-
-
-@njit(cache=True, nogil=True)
-def inputs_at(header: int, lefts: np.ndarray, inputs: np.ndarray) -> bool:
-    """``inputs[k]``: net input (18 decimals) after which ``lefts[k]`` of the output token are left."""
-    places = np.int64(load64(limb(header, 3)))
-    i, j = places & 0xFF, places >> 8
-    held = to256(load128(limb(load64(limb(header, 1)), 2 * i)))
-    for k in range(len(lefts)):
-        found, balance = solve(header, j, float_to256(lefts[k]), i)
-        if not found:
-            return False
-        inputs[k] = to_float(balance - held) if balance > held else 0.0
-    return True
-
-
-@njit(cache=True, nogil=True)
-def points(header: int, inputs: np.ndarray, lefts: np.ndarray, gains: np.ndarray) -> int:
-    """Balances of the output token after net inputs (ascending, 18 decimals) and what each step gained.
-
-    Returns how many could be computed. The gains are exact differences, which those of floats would not be.
-    """
-    places = np.int64(load64(limb(header, 3)))
-    i, j = places & 0xFF, places >> 8
-    table = load64(limb(header, 1))
-    held = to256(load128(limb(table, 2 * i)))
-    before = to256(load128(limb(table, 2 * j)))
-    for k in range(len(inputs)):
-        found, left = solve(header, i, held + float_to256(inputs[k]), j)
-        if not found or left >= before:
-            return k
-        lefts[k] = to_float(left)
-        gains[k] = to_float(before - left)
-        before = left
-    return len(inputs)

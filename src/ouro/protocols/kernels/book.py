@@ -25,8 +25,10 @@ from ouro.protocols.kernels.concentrated import (
     VOLATILE,
     WEIGHTED,
     exact_in,
+    kind_of,
     limb,
 )
+from ouro.protocols.kernels.crypto import CRYPTO, crypto_in
 from ouro.protocols.kernels.ratio import ratio_in
 from ouro.protocols.kernels.solidly import stable_in, volatile_in
 from ouro.protocols.kernels.stableswap import STABLESWAP, stableswap_in
@@ -64,7 +66,7 @@ def constant_product_in(header: int, amount: Any) -> Any:
 @njit(cache=True, nogil=True)
 def quote_edge(header: int, amount: Any) -> Any:
     """(status, output) of one edge for an exact input. ``EXHAUSTED`` comes with the output of what fits."""
-    kind = load64(limb(header, 0))
+    kind = kind_of(header)
     zero = amount - amount
     if amount == zero:
         return REFUSED, zero
@@ -82,6 +84,8 @@ def quote_edge(header: int, amount: Any) -> Any:
         return weighted_in(header, amount)
     if kind == RATIO:
         return ratio_in(header, amount)
+    if kind == CRYPTO:
+        return crypto_in(header, amount)
     if kind == BALANCER_STABLE:
         return stable_curve_in(header, amount)
     if kind == CONCENTRATED:

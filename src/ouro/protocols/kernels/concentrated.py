@@ -15,7 +15,8 @@ Row k of a table (``ROW`` limbs) is the step that ends at edge k, in the order o
 The row after the last one has the totals. Step 0 ends at the first initialised tick and is empty: what lies before
 it has no liquidity. A *header* (``HEADER`` limbs) is one pool in one direction::
 
-    0 kind     1 table address     2 rows     3 first row ahead     4 fee (parts per million)     5 1 if token0 in
+    0 kind | rounded input fee << 8 (in 10^12ths, of every kind)     1 table address     2 rows
+    3 first row ahead     4 fee (parts per million)     5 1 if token0 in
     6-7 liquidity     8-10 price     11 tick     12-15, 16-19 gross input and output up to the first edge
 """
 
@@ -41,6 +42,8 @@ ROW = 16
 HEADER = 24
 MAX_TICK = 887_272
 WORD_TICKS = 256
+FEE_PARTS = 10**12
+"""A rounded fee of 100 % in limb 0 of a header."""
 
 NONE, CONSTANT_PRODUCT, CONCENTRATED, VOLATILE, STABLE = 0, 1, 2, 3, 4
 WEIGHTED, BALANCER_STABLE, RATIO = 20, 21, 22
@@ -52,6 +55,18 @@ DONE, EXHAUSTED, AT_LIMIT, REFUSED = 0, 1, 2, 3
 def limb(address: int, index: int) -> Any:
     """Address of a limb."""
     return np.uint64(address) + np.uint64(8) * np.uint64(index)
+
+
+@njit(cache=True, nogil=True)
+def kind_of(header: int) -> int:
+    """Which kernel quotes the header."""
+    return load64(header) & np.uint64(0xFF)
+
+
+@njit(cache=True, nogil=True)
+def rounded_fee(header: int) -> float:
+    """The fee that the pool takes from its input, rounded up to a whole unit, as a share; 0.0 where none is."""
+    return np.float64(load64(header) >> np.uint64(8)) / FEE_PARTS
 
 
 @njit(cache=True, nogil=True)

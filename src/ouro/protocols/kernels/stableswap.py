@@ -29,7 +29,7 @@ _ROUNDS = 255
 
 
 @njit(cache=True, nogil=True)
-def _settle(b: Any, c: Any, d: Any) -> Any:
+def settle(b: Any, c: Any, d: Any) -> Any:
     """(found, y) by the contract's Newton steps from ``d``."""
     one = to256(np.uint64(1))
     y = d
@@ -84,7 +84,7 @@ def stableswap_in(header: int, amount: Any) -> Any:
         return REFUSED, zero
     c = floor_div(c * d * precision, ann * coins)
     b = to256(load128(limb(header, 20))) + x + floor_div(d * precision, ann)
-    found, y = _settle(b, c, d)
+    found, y = settle(b, c, d)
     if not found or y + one > xj:
         return REFUSED, zero
     gross = xj - y - one

@@ -8,15 +8,14 @@ import numpy as np
 from numba import njit
 
 from ouro.protocols.kernels.concentrated import (
-    CONCENTRATED,
     CONSTANT_PRODUCT,
     DONE,
     EXHAUSTED,
-    STABLE,
-    VOLATILE,
+    kind_of,
     limb,
+    rounded_fee,
 )
-from ouro.protocols.kernels.wide import float_to256, load64, load256, store, to256, to_float
+from ouro.protocols.kernels.wide import float_to256, load256, store, to256, to_float
 from ouro.search.sizing import MAX_HOPS
 from ouro.strategies.kernels.path import as_float, at, forward, hop_header, left_over, most_in, need
 
@@ -31,8 +30,6 @@ _COARSE_WEI = 1e3
 _MATTERS = 1e-9
 _DISAGREE = 1e-7
 _FEW = 2
-_PPM = 1e6
-_PPM_OF_BPS = 100
 
 
 def finish_scratch() -> Any:
@@ -47,17 +44,6 @@ def _moved(amount: Any, step: int, direction: int) -> Any:
     if direction > 0:
         return amount + by
     return amount - by if amount > by else amount - amount
-
-
-@njit(cache=True, nogil=True)
-def _fee_ppm(header: int) -> int:
-    """The fee that a pool takes from a rounded input, 0 where no such rounding is known."""
-    kind = load64(limb(header, 0))
-    if kind == CONCENTRATED:
-        return np.int64(load64(limb(header, 4)))
-    if kind in (STABLE, VOLATILE):
-        return np.int64(load64(limb(header, 4))) * _PPM_OF_BPS
-    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +112,7 @@ def finish_path(
     peak = one
     noise = _PAIRS_ROUNDING_WEI
     for hop in range(n_hops):
-        if load64(limb(hop_header(headers, stride, path, hop), 0)) != CONSTANT_PRODUCT:
+        if kind_of(hop_header(headers, stride, path, hop)) != CONSTANT_PRODUCT:
             noise = _ROUNDING_WEI
     if status == DONE:
         smallest = np.inf
@@ -168,13 +154,13 @@ def finish_path(
     if not known:
         return ELSEWHERE if status == DONE else NOTHING, tried
     best_left, best_need = top, needed
-    fee = _fee_ppm(hop_header(headers, stride, path, pivot)) if pivot < n_hops else 0
-    if fee > 0:
+    fee = rounded_fee(hop_header(headers, stride, path, pivot)) if pivot < n_hops else 0.0
+    if fee > 0.0:
         ok, left, _ = at(headers, stride, path, n_hops, pivot, peak + one, loan_ppm, per_gas)
         tried += 1
         if ok and top > left and to_float(top - left) >= 0.5 * unit_worth:
             # a saw: a fee that is rounded up from a coarse input; peaks of teeth lie 1 / fee units apart
-            period = _PPM / fee
+            period = 1.0 / fee
             base, number = peak, 0
             for direction in (1, -1):
                 step = 1
@@ -199,7 +185,7 @@ def finish_path(
                         step //= 2
                 if moved:
                     break
-            reach = _window(start_in, expected_profit, unit_worth, unit_worth * fee / _PPM)
+            reach = _window(start_in, expected_profit, unit_worth, unit_worth * fee)
             home = number
             for away in range(2, 2 + int(min(reach / period, float(max_steps)))):
                 for direction in (1, -1):

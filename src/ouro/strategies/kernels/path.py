@@ -21,6 +21,7 @@ from ouro.protocols.kernels.concentrated import (
     ROW,
     exact_in,
     exact_out,
+    kind_of,
     limb,
 )
 from ouro.protocols.kernels.wide import (
@@ -49,7 +50,7 @@ def hop_header(headers: int, stride: int, path: Any, hop: int) -> Any:
 @njit(cache=True, nogil=True)
 def need(header: int, amount_out: Any) -> Any:
     """(status, input): what gives at least ``amount_out``, as little as the family's exact-out rule tells."""
-    kind = load64(limb(header, 0))
+    kind = kind_of(header)
     zero = amount_out - amount_out
     if amount_out == zero:
         return REFUSED, zero
@@ -76,7 +77,7 @@ def need(header: int, amount_out: Any) -> Any:
 def most_in(header: int, amount_in: Any) -> Any:
     """How much of ``amount_in`` the pool takes before its liquidity ends; 0 where that is not why it refuses."""
     zero = amount_in - amount_in
-    if load64(limb(header, 0)) != CONCENTRATED or bit_length(amount_in) > 255:
+    if kind_of(header) != CONCENTRATED or bit_length(amount_in) > 255:
         return zero
     status, left, _, _, _, _, _ = exact_in(header, amount_in)
     return amount_in - left if status == EXHAUSTED else zero
@@ -85,7 +86,7 @@ def most_in(header: int, amount_in: Any) -> Any:
 @njit(cache=True, nogil=True)
 def gas_of_ticks(header: int, amount_in: Any) -> int:
     """Gas beyond a swap that stays in its range: ticks crossed and bitmap words passed."""
-    if load64(limb(header, 0)) != CONCENTRATED:
+    if kind_of(header) != CONCENTRATED:
         return 0
     _, _, _, passed, _, _, _ = exact_in(header, amount_in)
     first = np.int64(load64(limb(header, 3)))
