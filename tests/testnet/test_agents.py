@@ -188,11 +188,16 @@ def test_background_load_burns_what_it_asked_for_and_yields_to_price(chain: Loca
         assert cheap > fair > dear
         assert fair / 50 == pytest.approx(14_500_000, rel=0.2)
         before = client.balance(account.address)
-        head = HeadWatcher(client).poll()
-        assert head is not None
-        load.on_head(head)
-        client.call("evm_mine")
-        wait_until(lambda: client.nonce(account.address) == 1)
+        watcher = HeadWatcher(client)
+
+        def burnt() -> bool:
+            # while this test waited for the processor, blocks of other tests may have made its offer too low
+            if (head := watcher.poll()) is not None:
+                load.on_head(head)
+            client.call("evm_mine")
+            return client.nonce(account.address) > 0
+
+        wait_until(burnt)
         block = client.call("eth_getBlockByNumber", "latest", False)
         assert client.balance(account.address) < before
         assert int(block["gasLimit"], 16) == 30_000_000

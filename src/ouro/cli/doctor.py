@@ -26,6 +26,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Load each chain, follow it by its logs, compare every pool with calls; exit code 1 on a difference,
         2 where a chain could not be compared."""
+        if pools and not prove:
+            raise typer.BadParameter("say with --prove of which family these pools are", param_hint="--pools")
         if prove:
             from ouro.cli.doctor_prove import prove as prove_family
 

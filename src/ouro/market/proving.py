@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ouro.market.errors import SyncError
 from ouro.protocols.base import Family, QuoteError
 from ouro.protocols.creation import NewPool
 from ouro.protocols.probes import Probe
@@ -71,9 +72,15 @@ def prove_pool(family: Family, pool: NewPool, context: BlockContext, seed: str) 
 
 
 def store(path: Path, chain_id: int, family: str, proofs: list[PoolProof]) -> None:
-    """Add to the record of proofs at ``path`` (JSON): the newest result of each pool counts."""
-    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    pools = record.setdefault(family, {}).setdefault(str(chain_id), {})
+    """Add to the record of proofs at ``path`` (JSON): the newest result of each pool counts.
+
+    Raises ``SyncError`` where the file is none of ours.
+    """
+    try:
+        record: Any = json.loads(path.read_text()) if path.is_file() else {}
+        pools = record.setdefault(family, {}).setdefault(str(chain_id), {})
+    except (ValueError, AttributeError) as error:
+        raise SyncError(f"{path} holds no proofs any more ({error}): move it away, nothing was added") from error
     pools.update({proof.pool: asdict(proof) for proof in proofs})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")

@@ -9,10 +9,12 @@ from ouro.hashing import selector, topic
 from ouro.protocols import balancer_v2_vault as vault
 from ouro.protocols.base import Family
 from ouro.protocols.creation import Announcement, CreationReader, NewPool, address_of
+from ouro.protocols.probes import Probe
+from ouro.protocols.reads import Read
 from ouro.protocols.steps import Shape, VaultSwap
 from ouro.protocols.storage import Place, ViewCall
 from ouro.protocols.swapevents import event_words, plausible
-from ouro.types import Address, Hop, Log
+from ouro.types import Address, BlockContext, Hop, Log
 
 POOL_CREATED_TOPIC = topic("PoolCreated(address)")
 _QUERY = "queryBatchSwap(uint8,(bytes32,uint256,uint256,uint256,bytes)[],address[],(address,bool,address,bool))"
@@ -25,6 +27,9 @@ _QUERY_TYPES = (
 _QUERY_SELECTOR = selector(_QUERY)
 _NOBODY = "0x" + "00" * 20
 _TRIED_SHARE = 1000
+_QUERY_GAS = 1_000_000
+_ANSWER_WORD = 3
+"""Of the query's answer: after place and length of the list, what is paid, then what is owed."""
 VERSION = 2
 
 
@@ -69,7 +74,15 @@ class VaultFamily(Family):
         """A query of a small swap from each token to the next: it runs the pool's code and asks its providers."""
         curve = [k for k in range(len(state.tokens)) if k != getattr(state, "own_token", -1)]
         pairs = zip(curve, curve[1:] + curve[:1], strict=True)
-        return [ViewCall(state.manager, _query(state, i, j)) for i, j in pairs]
+        return [
+            ViewCall(state.manager, _query(state, i, j, max(state.cash[i] // _TRIED_SHARE, 1))) for i, j in pairs
+        ]
+
+    def probe(self, state: Any, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe:
+        """The Vault's query of the swap: what it owes is negative."""
+        owed = -self.quote_in(state, i, j, amount_in_wei, context).amount_out_wei % (1 << 256)
+        call = Read(state.manager, _query(state, i, j, amount_in_wei), _QUERY_GAS)
+        return Probe(call, owed, f"{amount_in_wei} of token {i} for {j}", word=_ANSWER_WORD)
 
     def encode_swap(self, state: Any, i: int, j: int) -> VaultSwap:
         """By the pool's id, through its Vault."""
@@ -85,8 +98,7 @@ class VaultFamily(Family):
         return plausible(*words) if tokens == (hop.token_in, hop.token_out) and len(words) == 2 else None
 
 
-def _query(state: Any, i: int, j: int) -> bytes:
-    amount = max(state.cash[i] // _TRIED_SHARE, 1)
+def _query(state: Any, i: int, j: int, amount: int) -> bytes:
     step = (bytes.fromhex(state.pool_id[2:]), 0, 1, amount, b"")
     funds = (_NOBODY, False, _NOBODY, False)
     return _QUERY_SELECTOR + encode(_QUERY_TYPES, (0, [step], [state.tokens[i], state.tokens[j]], funds))

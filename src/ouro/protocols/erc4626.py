@@ -31,6 +31,7 @@ from ouro.protocols.creation import CreationReader, Factory, NewPool
 from ouro.protocols.eventdata import data_words, require_address
 from ouro.protocols.headers import ratio_header
 from ouro.protocols.listings import Listing, itself
+from ouro.protocols.probes import Probe
 from ouro.protocols.proof import Proof
 from ouro.protocols.reads import Garbage, Read, Script, account, answer_words, uint_word
 from ouro.protocols.steps import Shape, SharesSwap
@@ -183,6 +184,12 @@ class Erc4626(UnknownLayout):
         if i == 0 and state.total_supply + most * numerator // denominator > MAX_TOTAL:
             return None
         return ExactHeader(ratio_header(numerator, denominator, most, 1))
+
+    def probe(self, state: Erc4626State, i: int, j: int, amount_in_wei: int, context: BlockContext) -> Probe:
+        """The vault's own preview."""
+        expected = self.quote_in(state, i, j, amount_in_wei, context).amount_out_wei
+        call = (_PREVIEW_DEPOSIT, _PREVIEW_REDEEM)[i] + uint_word(amount_in_wei)
+        return Probe(Read(state.address, call, _GAS), expected, f"{amount_in_wei} of token {i} for {j}")
 
     def view_calls(self, state: Erc4626State, words: Mapping[Place, int]) -> Sequence[ViewCall]:
         """Previews read what deposits and redemptions read; limits what they check."""
