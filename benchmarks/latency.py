@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
+import uvloop
 
 from benchmarks.graphs import data_folder, machine
 from benchmarks.record import loads
@@ -293,6 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--touched", type=int, default=25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every-ms", type=float, default=40.0, help="distance between blocks")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--isolate", action="store_true", help="a core for the engine alone (needs root)")
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
@@ -304,7 +306,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.isolate:
             # the signer first: this process's cores are what is left to choose from
             placed = f"signer {isolate(signing, 1)}; engine {isolate(0, 0)}"
-        played, measured, lane = asyncio.run(run(recording, Path(name), arguments.every_ms))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if arguments.loop == "uvloop" else None) as runner:
+            played, measured, lane = runner.run(run(recording, Path(name), arguments.every_ms))
     gc.collect()
     found = report(recording, played, measured, lane, arguments.every_ms) | {"placed": placed}
     text = json.dumps(found, indent=1)

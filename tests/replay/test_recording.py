@@ -86,9 +86,14 @@ def test_changed_anywhere(recording_path: Path, tmp_path: Path, data: st.DataObj
 def test_newer_appended_and_something_else(recording_path: Path, tmp_path: Path) -> None:
     whole = recording_path.read_bytes()
     path = tmp_path / "other.ouro"
-    path.write_bytes(whole[:8] + b"\x00\x02" + whole[10:])
-    with pytest.raises(RecordingError, match="schema 2, this Ouro reads schema 1; the file is newer: upgrade"):
+    path.write_bytes(whole[:8] + b"\x00\x03" + whole[10:])
+    with pytest.raises(
+        RecordingError, match="schema 3, this Ouro reads schemas 1 to 2; the file is newer: upgrade"
+    ):
         Recording.open(path)
+    # without answers a file of the first schema is what one of the second is
+    path.write_bytes(whole[:8] + b"\x00\x01" + whole[10:])
+    assert list(Recording.open(path).events()) == list(Recording.open(recording_path).events())
     path.write_bytes(whole + whole[10:])
     with pytest.raises(RecordingError, match="appended after the end"):
         Recording.open(path)

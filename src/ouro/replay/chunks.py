@@ -19,7 +19,9 @@ import zstandard
 from ouro.replay.errors import RecordingError
 
 MAGIC = b"OUROREC\n"
-VERSION = 1
+VERSION = 2
+"""2: with the node's answers to what was read beside the blocks. 1 is still read; it has none."""
+_READ = frozenset((1, 2))
 HEADER, STATES, WORDS, CODES, EVENTS, END = b"H", b"S", b"W", b"C", b"E", b"Z"
 _KINDS = frozenset((HEADER, STATES, WORDS, CODES, EVENTS, END))
 _VERSION = struct.Struct(">H")
@@ -117,10 +119,11 @@ def _check_start(path: Path, start: bytes) -> None:
     if len(start) < len(MAGIC) + _VERSION.size:
         raise RecordingError(f"{path}: byte {len(start)}: cut off in the version")
     (version,) = _VERSION.unpack(start[len(MAGIC) :])
-    if version != VERSION:
+    if version not in _READ:
         age = "newer: upgrade Ouro" if version > VERSION else "older: record it again"
         raise RecordingError(
-            f"{path}: byte {len(MAGIC)}: schema {version}, this Ouro reads schema {VERSION}; the file is {age}"
+            f"{path}: byte {len(MAGIC)}: schema {version}, this Ouro reads schemas 1 to {VERSION}; the file is"
+            f" {age}"
         )
 
 

@@ -2,15 +2,17 @@
 
 A block is ``[0, number, hash, parent, timestamp, base fee, gas used, gas limit, received ns, logs]``, a log
 ``[address, topics, data, transaction hash, transaction index, log index]``; a rollback ``[1, number, hash,
-dropped]`` and a re-sync ``[2, reason]``. Big integers are bytes, big-endian. ``received`` counts from the first
+dropped]``, a re-sync ``[2, reason]``, and before a block at which the node was asked something ``[3, hash, [[key,
+answer], ...]]``. Big integers are bytes, big-endian. ``received`` counts from the first
 block.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ouro.types import BlockUpdate, FeedEvent, Log, Resync, Rollback
 
-BLOCK, ROLLBACK, RESYNC = 0, 1, 2
+BLOCK, ROLLBACK, RESYNC, ANSWERS = 0, 1, 2, 3
 
 
 def raw(text: str) -> bytes:
@@ -61,6 +63,22 @@ def pack_log(log: Log) -> list[Any]:
         log.tx_index,
         log.log_index,
     ]
+
+
+def pack_answers(block_hash: str, answers: Mapping[bytes, bytes]) -> list[Any]:
+    """What a node answered at a block, as a record that stands before the block's."""
+    return [ANSWERS, raw(block_hash), [[key, answer] for key, answer in answers.items()]]
+
+
+def unpack_answers(record: Any) -> tuple[str, dict[bytes, bytes]] | None:
+    """The block and its answers; None for a record of something else. Raises ``ValueError``."""
+    try:
+        if record[0] != ANSWERS:
+            return None
+        _, block_hash, entries = record
+        return hexed(block_hash), {bytes(key): bytes(answer) for key, answer in entries}
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        raise ValueError(f"not a node's answers: {type(error).__name__}: {error}") from error
 
 
 def unpack_event(record: Any, chain: str, origin_ns: int = 0) -> FeedEvent:

@@ -9,12 +9,16 @@ import structlog
 
 from ouro.chain.feed import BlockFeed
 from ouro.chain.pool import EndpointPool
+from ouro.chain.rpc import Caller
 from ouro.config.model import OuroConfig
 from ouro.engine.chain_state import ChainState
 from ouro.engine.errors import EngineError
 from ouro.execution.image import image_of
+from ouro.execution.shadow import ShadowError
+from ouro.market.errors import MarketError
+from ouro.replay.reads import Reads, Tap
 from ouro.replay.recording import Origin, RecordingWriter
-from ouro.types import BlockUpdate, FeedEvent, Resync
+from ouro.types import BlockUpdate, FeedEvent, Resync, Rollback
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +43,17 @@ def origin_of(state: ChainState, source: str) -> Origin:
     left_out = market.quarantine.keys()
     states = {pool: held for pool, held in market.states.items() if pool not in left_out}
     image = None if state.shadow is None else image_of(state.shadow, states)
+    announced = {pool: market.announced[pool] for pool in market.told if pool in market.announced}
     return Origin(
-        state.name, state.config, market.head, state.fees, states, dict(market.tokens), image, source=source
+        state.name,
+        state.config,
+        market.head,
+        state.fees,
+        states,
+        dict(market.tokens),
+        image,
+        source=source,
+        announced=announced,
     )
 
 
@@ -49,7 +62,7 @@ class Recorder:
 
     def __init__(self, path: Path, origin: Origin) -> None:
         self._writer = RecordingWriter(path, origin)
-        self._waiting: list[FeedEvent] = []
+        self._waiting: list[tuple[FeedEvent, dict[bytes, bytes]]] = []
         self._flushed = time.monotonic()
 
     @property
@@ -57,9 +70,9 @@ class Recorder:
         """Events, blocks and logs that were written."""
         return self._writer.counts
 
-    def add(self, event: FeedEvent) -> None:
-        """One more; on the hot path, so it is only kept."""
-        self._waiting.append(event)
+    def add(self, event: FeedEvent, answers: dict[bytes, bytes] | None = None) -> None:
+        """One more, with what the node ``answers`` at it; on the hot path, so it is only kept."""
+        self._waiting.append((event, answers or {}))
 
     async def flush_if_due(self) -> None:
         """Between blocks."""
@@ -69,7 +82,9 @@ class Recorder:
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for event in waiting:
+        for event, answers in waiting:
+            if answers and isinstance(event, BlockUpdate):
+                self._writer.add_answers(event.hash, answers)
             self._writer.add(event)
         self._writer.flush()
 
@@ -107,7 +122,7 @@ async def record_chain(config: OuroConfig, name: str, path: Path, blocks: int) -
             start = (state.head_number, state.head_hash)
             feed = BlockFeed(name, node, state.topics, chain.reorg_ring_depth, start=start)
             try:
-                await _follow(feed, recorder, blocks, stop)
+                await _follow(feed, recorder, Follower(state, node), blocks, stop)
             except BaseException:
                 recorder.abandon()
                 raise
@@ -120,7 +135,39 @@ async def record_chain(config: OuroConfig, name: str, path: Path, blocks: int) -
             loop.remove_signal_handler(number)
 
 
-async def _follow(feed: BlockFeed, recorder: Recorder, blocks: int, stop: asyncio.Event) -> None:
+class Follower:
+    """Goes along with the blocks as a replay will, to ask the node what the replay will want to know."""
+
+    def __init__(self, state: ChainState, node: Caller) -> None:
+        self._state, self._tap = state, Tap(node)
+        self._reads = Reads(state, self._tap, searching=False)
+        self._lost = False
+
+    async def follow(self, event: FeedEvent, *, superseded: bool) -> dict[bytes, bytes]:
+        """What the node answered at ``event``; nothing where a newer block waits, or once the thread is lost."""
+        if self._lost:
+            return {}
+        state = self._state
+        try:
+            if isinstance(event, Rollback):
+                state.rollback(event)
+            elif isinstance(event, BlockUpdate):
+                result = state.apply(event)
+                if not superseded:
+                    await self._reads.refresh()
+                self._reads.born(result.new_pools)
+                if not superseded:
+                    await self._reads.tend()
+                state.catch_up()
+        except (MarketError, ShadowError) as error:
+            self._lost = True
+            log.warning("recording_reads_end", chain=state.name, reason=str(error))
+        return self._tap.take()
+
+
+async def _follow(
+    feed: BlockFeed, recorder: Recorder, follower: Follower, blocks: int, stop: asyncio.Event
+) -> None:
     stopping = asyncio.create_task(stop.wait())
     seen = 0
     try:
@@ -132,7 +179,7 @@ async def _follow(feed: BlockFeed, recorder: Recorder, blocks: int, stop: asynci
                 await asyncio.gather(coming, return_exceptions=True)
                 return
             event = coming.result()
-            recorder.add(event)
+            recorder.add(event, await follower.follow(event, superseded=feed.pending() > 0))
             if isinstance(event, Resync):
                 log.warning("recording_ends", reason=event.reason)
                 return

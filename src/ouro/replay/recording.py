@@ -1,7 +1,7 @@
 """A recording as a whole: the state it begins at, then the events in order. Self-contained: no node is needed."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,21 @@ from ouro.execution.image import ShadowImage
 from ouro.execution.slots import BalanceSlot
 from ouro.market.journal import Head
 from ouro.market.tokens import TokenInfo
+from ouro.protocols.creation import NewPool
 from ouro.protocols.registry import FAMILIES
 from ouro.replay.chunks import CODES, END, EVENTS, HEADER, STATES, WORDS, ChunkWriter, read_chunks
 from ouro.replay.errors import RecordingError
-from ouro.replay.events import hexed, number_bytes, pack_event, raw, unpack_event
-from ouro.types import Address, BlockUpdate, FeedEvent, PoolId
+from ouro.replay.events import (
+    hexed,
+    number_bytes,
+    pack_answers,
+    pack_event,
+    raw,
+    unpack_answers,
+    unpack_event,
+)
+from ouro.replay.reads import RecordedNode
+from ouro.types import Address, BlockUpdate, FeedEvent, Hash, PoolId
 
 _STATES_PER_CHUNK, _ACCOUNTS_PER_CHUNK, _EVENTS_PER_CHUNK = 500, 500, 64
 _ENDPOINT = "replay:"
@@ -29,7 +39,8 @@ class Origin:
     """What the engine knew before the first event: exact at ``head``.
 
     ``config`` is the chain's configuration without its endpoints, which may hold keys. ``rejected`` pools were seen
-    and left out. ``image`` is None where there was no executor.
+    and left out. ``image`` is None where there was no executor. ``announced``: how to read pools of which some
+    fields are read at every block.
     """
 
     chain: str
@@ -40,6 +51,7 @@ class Origin:
     tokens: Mapping[Address, TokenInfo] = field(default_factory=dict)
     image: ShadowImage | None = None
     source: str = "node"
+    announced: Mapping[PoolId, NewPool] = field(default_factory=dict)
 
 
 class RecordingWriter:
@@ -50,7 +62,7 @@ class RecordingWriter:
         self._chain = origin.chain
         self._waiting: list[Any] = []
         self._origin_ns: int | None = None
-        self.counts = {"events": 0, "blocks": 0, "logs": 0}
+        self.counts = {"events": 0, "blocks": 0, "logs": 0, "answers": 0}
         try:
             self._begin(origin)
         except BaseException:
@@ -82,6 +94,12 @@ class RecordingWriter:
         if len(self._waiting) >= _EVENTS_PER_CHUNK:
             self.flush()
 
+    def add_answers(self, block_hash: Hash, answers: Mapping[bytes, bytes]) -> None:
+        """What the node answered at the block that is added next."""
+        if answers:
+            self.counts["answers"] += len(answers)
+            self._waiting.append(pack_answers(block_hash, answers))
+
     def flush(self) -> None:
         """Write what waits."""
         waiting, self._waiting = self._waiting, []
@@ -100,10 +118,12 @@ class RecordingWriter:
 
 
 class Recording:
-    """A checked file. ``origin`` is in memory; events are read from the file as they are played."""
+    """A checked file. ``origin`` is in memory; events are read from the file as they are played, and so is what
+    ``node`` then answers."""
 
     def __init__(self, path: Path, origin: Origin, counts: Mapping[str, int]) -> None:
         self.path, self.origin = path, origin
+        self.node = RecordedNode()
         self.blocks, self.logs, self.event_count = counts["blocks"], counts["logs"], counts["events"]
 
     @classmethod
@@ -126,6 +146,10 @@ class Recording:
         for _, kind, value in read_chunks(self.path):
             if kind == EVENTS:
                 for record in value:
+                    answers = unpack_answers(record)
+                    if answers is not None:
+                        self.node.learn(*answers)
+                        continue
                     yield unpack_event(record, self.origin.chain, origin_ns)
 
 
@@ -167,6 +191,8 @@ class _Loader:
 
     def _check_events(self, records: Iterable[Any]) -> None:
         for record in records:
+            if unpack_answers(record) is not None:
+                continue
             event = unpack_event(record, "")
             self._seen["events"] += 1
             if isinstance(event, BlockUpdate):
@@ -221,6 +247,7 @@ def _header(origin: Origin) -> dict[str, Any]:
         "fees": [fees.kind, params.change_denominator, params.elasticity, str(params.min_base_fee_wei), gas_price],
         "tokens": [[info.address, info.symbol, info.decimals] for info in origin.tokens.values()],
         "shadow": shadow,
+        "announced": [asdict(pool) for pool in origin.announced.values()],
     }
 
 
@@ -253,6 +280,10 @@ def _origin(
         tokens={row[0]: TokenInfo(row[0], row[1], row[2]) for row in header["tokens"]},
         image=image,
         source=header["source"],
+        announced={
+            row["address"]: NewPool(**{**row, "tokens": tuple(row["tokens"])})
+            for row in header.get("announced", ())
+        },
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ouro.config.gate import GateConfig
 from ouro.config.model import ChainConfig, LedgerConfig, OuroConfig, RiskConfig, SignerConfig
 from ouro.engine.chain_engine import ChainEngine, SessionOver
 from ouro.engine.journal import DecisionJournal
@@ -50,7 +51,10 @@ def config_for(
         data_dir=data_dir,
         ledger=LedgerConfig(url=f"sqlite:///{data_dir / 'replay.db'}"),
         signer=SignerConfig(
-            socket=data_dir / "signer.sock", halt_file=data_dir / "halt", max_transactions_per_minute=10**6
+            socket=data_dir / "signer.sock",
+            halt_file=data_dir / "halt",
+            max_transactions_per_minute=10**6,
+            gate=GateConfig(max_open_attempts=10**6),
         ),
         risk=risk.model_copy(update={"kill_file": data_dir / "kill"}),
         chains={recording.origin.chain: chain or recording.origin.config},

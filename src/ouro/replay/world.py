@@ -22,6 +22,7 @@ from ouro.market.market import Market
 from ouro.protocols.registry import FAMILIES
 from ouro.replay.clock import ReplayClock
 from ouro.replay.feed import Pace, ReplayFeed
+from ouro.replay.reads import Reads, RecordedNode
 from ouro.replay.recording import Origin, Recording
 from ouro.replay.wire import ALL_AHEAD, WireFeed
 from ouro.types import Address, Attempt, BlockUpdate, Mode, OutcomeKind
@@ -40,6 +41,7 @@ def market_from(origin: Origin, config: ChainConfig) -> Market:
         wrapped_native=config.wrapped_native,
     )
     market.tokens.update(origin.tokens)
+    market.announced.update(origin.announced)
     market.start(origin.head, [state for state in origin.states.values() if state.family in named])
     return market
 
@@ -105,10 +107,10 @@ class ReplayWorld:
             self.feed_in_use = ReplayFeed(self._recording, self._pace, self._clock)
         return self.feed_in_use
 
-    def housekeeping(self, node: Any, state: ChainState) -> "NoHousekeeping":
+    def housekeeping(self, node: Any, state: ChainState) -> "ReplayUpkeep":
         """See ``World.housekeeping``."""
         del node
-        return NoHousekeeping(state, self.feed_in_use)
+        return ReplayUpkeep(state, self.feed_in_use, self._recording.node)
 
     async def trader(
         self, node: Any, state: ChainState, listener: OutcomeListener, refuse: RefusalSink
@@ -127,11 +129,13 @@ class ReplayWorld:
         return LiveTrader(state, submitter, NobodyIncludes(state, books), nonces, books, refuse)
 
 
-class NoHousekeeping:
-    """Nobody can be asked: pools that were born stay unknown, what was not read stays unread."""
+class ReplayUpkeep:
+    """What was read when the recording was made is given again. Where nothing was, pools that were born stay
+    unknown and what no log tells stays unread."""
 
-    def __init__(self, state: ChainState, feed: ReplayFeed | WireFeed | None) -> None:
-        self._state, self._feed = state, feed
+    def __init__(self, state: ChainState, feed: ReplayFeed | WireFeed | None, node: RecordedNode) -> None:
+        self._state, self._feed, self._node = state, feed, node
+        self._reads = Reads(state, node, searching=True)
         self.born_pools = 0
 
     def start(self) -> None:
@@ -140,14 +144,19 @@ class NoHousekeeping:
             self._feed.prepare(ALL_AHEAD)
 
     def born(self, pools: tuple[NewPool, ...]) -> None:
-        """Count them."""
+        """They join with the next ``tend`` at a block where the recorder read some."""
         self.born_pools += len(pools)
+        self._reads.born(pools)
 
     async def refresh(self) -> None:
-        """No node: pools with fields that no log tells sit the replay out."""
+        """As recorded at this block."""
+        if self._node.stand_at(self._state.head_hash):
+            await self._reads.refresh()
 
     async def tend(self) -> None:
-        """The executor's own logs are looked at no further: the image has no later one."""
+        """As recorded at this block; the executor's words stay what they were where nobody read them."""
+        if self._node.stand_at(self._state.head_hash):
+            await self._reads.tend()
         self._state.executor_stirred = False
         if isinstance(self._feed, WireFeed):
             self._feed.prepare()

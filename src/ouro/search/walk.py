@@ -202,7 +202,7 @@ def walk_touched(
                                 gain = 1.0
                                 for hop in range(n_hops):
                                     gain *= rates[path[hop]]
-                                if gain > 1.0 and _may_bring(gain, depth_here[depth], min_profits[s]):
+                                if gain > 1.0 and _may_bring(float(gain), depth_here[depth], min_profits[s]):
                                     amount, profit = size_path(
                                         path, n_hops, seg_start, seg_count, segs, cost_ppm, work, position
                                     )
