@@ -19,7 +19,8 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos load-test families lint types differential contracts bench bench-latency soak gas contract-checks \
+.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 lint types differential contracts bench \
+    bench-latency soak gas contract-checks \
     contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
 
 help:
@@ -31,6 +32,7 @@ help:
 	make load-test     1,000 landed trades a minute for 10 minutes on local chains; figures as JSON
 	make chaos         the long tests: many kills at random points
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
+	make balancer-v3   the third Vault, compiled once (two minutes): 100,000 quotes, 5,000 actions, trades on a node
 	make lint types    ruff; pyright
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
@@ -113,6 +115,15 @@ chaos: setup
 
 families: setup
 	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)
+
+# What it compiles stays in the cache: from then on `make test` has the short forms as well.
+balancer-v3: setup
+	@$(PY) -c 'from tests.differential import sources; sources.balancer_v3()'
+	for family in balancer_v3_weighted balancer_v3_stable; do
+	    $(PY) -m tests.differential --family $$family --cases 100000
+	done
+	exec $(PY) -m pytest -m "long or not long" -k balancer_v3 tests/protocols/test_balancer_v3.py \
+	    tests/engine/test_family_trades.py tests/engine/test_families.py $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check $(SOURCES)

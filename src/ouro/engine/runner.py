@@ -6,8 +6,8 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
 from ouro.control import ControlError, ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
+from ouro.engine.capital_hooks import keep_stages, open_guard
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.chosen import chosen_chains
 from ouro.engine.errors import EngineError
@@ -132,7 +133,6 @@ async def _run_session(
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     leases: LeaseKeeper | None = None
-    keeping: asyncio.Task[None] | None = None
     try:
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
@@ -150,20 +150,18 @@ async def _run_session(
         risk = build_gate(config, names, control)
         restore_from_books(risk, ledger.books, config.mode, control.history())
         metrics = open_metrics(config, names)
-        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics, leases=leases)
-        if leases is not None:
-            keeping = asyncio.create_task(leases.run())
+        guard = open_guard(config, ledger.books, audit.record)
+        shared = Shared(config, ledger, signer, risk, audit=audit, capital=guard, metrics=metrics, leases=leases)
         engines = [ChainEngine(name, shared, blocks) for name in names]
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
-        await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
-        await _reconcile_all(engines, ledger, metrics)
+        beside = [keep_stages(config, names, ledger.books, audit.record), *([leases.run()] if leases else [])]
+        async with _beside(beside):
+            await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
+            await _reconcile_all(engines, ledger, metrics)
         if leases is not None:
             await leases.finish()
     finally:
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
 
@@ -174,6 +172,18 @@ def _close(ledger: Ledger, audit: AuditTrail | None) -> None:
             audit.close()
     finally:
         ledger.close()
+
+
+@asynccontextmanager
+async def _beside(work: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """``work`` goes on while the body runs, and not longer."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _halt_by_signal(control: ControlStore, names: Sequence[str]) -> None:
