@@ -19,9 +19,9 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 lint types differential contracts bench \
-    bench-latency soak gas contract-checks \
-    contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 docs lint types differential contracts bench \
+    bench-latency soak gas contract-checks contract-tests contract-tests-long mutants audit lock clean \
+    _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -34,6 +34,7 @@ help:
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make balancer-v3   the third Vault, compiled once (two minutes): 100,000 quotes, 5,000 actions, trades on a node
 	make lint types    ruff; pyright
+	make docs          the documents as a site, in build/site
 	make differential  quotes against the real contracts, a million random states
 	make contracts     compile our contracts and write their artifacts
 	make gas           gas of the executor's transactions beside mainnet's winners   (ARGS=--update)
@@ -124,6 +125,10 @@ balancer-v3: setup
 	done
 	exec $(PY) -m pytest -m "long or not long" -k balancer_v3 tests/protocols/test_balancer_v3.py \
 	    tests/engine/test_family_trades.py tests/engine/test_families.py $(ARGS)
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS)
+	echo "build/site/index.html"
 
 lint: setup
 	@.venv/bin/ruff check $(SOURCES)

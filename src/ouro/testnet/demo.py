@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from ouro.config.dashboard import DashboardConfig
 from ouro.config.gate import GateConfig
 from ouro.config.load import config_to_toml
 from ouro.config.model import LedgerConfig, OuroConfig, RiskConfig, SignerConfig
@@ -30,6 +31,7 @@ from ouro.process import die_with_parent
 from ouro.signer.keys import write_keystore
 from ouro.testnet.compositions import profile_of, recording_of
 from ouro.testnet.coverage import Kinds, coverage, kinds_of
+from ouro.testnet.demo_page import DemoPage
 from ouro.testnet.deploy_families import CONTRACTS_OF_KIND
 from ouro.testnet.family_contracts import fetch_families
 from ouro.testnet.node import anvil_path
@@ -88,7 +90,8 @@ class DemoOptions:
 
     ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``). ``until_landed`` ends the run
     before ``blocks`` once a cycle has landed through every kind of pool that the chains have. ``operators`` and
-    ``max_open_attempts`` are each chain's; ``one_process`` runs all chains in one engine process.
+    ``max_open_attempts`` are each chain's; ``one_process`` runs all chains in one engine process. ``page`` serves
+    the dashboard beside it.
     """
 
     blocks: int | None = 60
@@ -105,6 +108,7 @@ class DemoOptions:
     max_open_attempts: int = 8
     one_process: bool = False
     agents: Literal["together", "apart"] = "together"
+    page: bool = False
 
 
 @dataclass(slots=True)
@@ -136,6 +140,7 @@ class Demo:
     say: Callable[[str], None]
     view: IO[str] | None = None
     _testnet: Testnet | None = None
+    _page: DemoPage | None = None
     _children: dict[str, _Supervised] = field(default_factory=dict)
     _trading: bool = False
     _stop_asked: bool = False
@@ -263,6 +268,8 @@ class Demo:
             self._children["signer"] = _Supervised(
                 "signer", lambda: spawn(signer, log=log, environment=environment)
             )
+        if self.options.page:
+            self._page = DemoPage.start(config_path, self.work_dir / "data", quiet, self.say)
         self._children["engine"] = _Supervised("engine", lambda: self._spawn_engine(config_path, quiet))
         self._ensure()
 
@@ -281,6 +288,9 @@ class Demo:
                 gate=GateConfig(max_open_attempts=self.options.max_open_attempts * len(self._testnet.chains)),
             ),
             risk=RiskConfig(kill_file=self.work_dir / "kill"),
+            dashboard=DashboardConfig(
+                coins={name: profile_of(name).native_symbol.removeprefix("W") for name in self._testnet.chains}
+            ),
             chains={
                 name: self._testnet.chain_config(name).model_copy(
                     update={"risk": self._limits(recording_of(chain.profile))}
@@ -410,6 +420,8 @@ class Demo:
                     child.process.wait()
                     if child.name == "engine":
                         self._leave_screen()
+            if self._page is not None:
+                self._page.stop()
             if self._testnet is not None:
                 self._testnet.stop()
 
