@@ -25,7 +25,7 @@ async def test_a_halt_takes_back_what_is_open(bench: Bench) -> None:
     try:
         control.halt(by="anna", why="odd trades")
         async with asyncio.timeout(60):
-            while len(bench.ledger.unresolved_attempts("ethereum")) < 4:  # noqa: ASYNC110
+            while trader.unfinal(update.number) < 4:  # noqa: ASYNC110 - two trades, and a replacement of each
                 await asyncio.sleep(0.05)
     finally:
         watching.cancel()

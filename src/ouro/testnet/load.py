@@ -27,7 +27,7 @@ _WARM_UP_SHARE = 0.3
 """Of the samples: caches fill, the largest blocks come; growth is measured after it."""
 
 _MIB = 1 << 20
-_FIRST_LANDED_WITHIN_S = 240.0
+_FIRST_LANDED_WITHIN_S = 480.0
 
 
 @dataclass(slots=True)
