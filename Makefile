@@ -19,7 +19,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench bench-latency soak gas contract-checks \
+.PHONY: help setup demo demo-all test chaos drills families lint types differential contracts bench bench-latency soak gas contract-checks \
     contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
 
 help:
@@ -29,6 +29,7 @@ help:
 	make demo-all      six chains, until a cycle has landed through every kind of pool; fetches further contracts once
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
 	make chaos         the long tests: many kills at random points
+	make drills        faults made on purpose on a local chain, and a million random orders (ARGS="--seeds 2" …)
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make lint types    ruff; pyright
 	make differential  quotes against the real contracts, a million random states
@@ -106,6 +107,10 @@ test: setup
 
 chaos: setup
 	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)
+
+drills: setup
+	@$(PY) -m ouro.testnet.drills --report docs/drills.md $(ARGS)
+	$(PY) -m ouro.testnet.drills.intents
 
 families: setup
 	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)

@@ -28,6 +28,7 @@ from ouro.signer.requestlog import RequestLog
 from ouro.signer.server import SignerServer
 from ouro.signer.service import SignerService
 from ouro.signer.unixsocket import listen
+from ouro.strategies.warm import warm
 from ouro.testnet.agents import ChainMarket
 from ouro.testnet.client import Client, NodeError
 from ouro.testnet.head import HeadWatcher
@@ -43,6 +44,7 @@ CAPITAL_WEI = 50 * LARGEST_LOSS_WEI
 _COIN = 10**18
 _TIP_WEI = 60 * 10**9
 _PATIENCE_S = 60.0
+_SETTLING_BLOCKS = 8
 
 
 class DrillError(Exception):
@@ -68,11 +70,15 @@ class Ground:
 @contextmanager
 def ground(folder: Path) -> Iterator[Ground]:
     """A chain that stands still. Raises what starting a node raises."""
+    warm()
     options = ChainOptions(operators=6, rivals=1, block_time_s=0.2)
     with Testnet.start(folder, (CHAIN,), agents=False, rivals=1, options=options) as testnet:
         chain = testnet.chains[CHAIN]
         with chain.node.client() as client:
             client.call("evm_setIntervalMining", 0)
+            # The state is read some blocks below the head: balances given by hand must be older than that.
+            for _ in range(_SETTLING_BLOCKS):
+                client.call("evm_mine")
             yield Ground(chain, client, client.call("evm_snapshot"))
 
 

@@ -8,8 +8,9 @@ from ouro.testnet.drills.faults import KINDS
 
 _HEAD = """# Fault drills
 
-`make drills` plays every kind of fault with several seeds on a local chain with the real contracts: engine, gate, signer behind its socket, books, halts and audit chain. Risk capital is fifty times the largest loss that the
-limits let a trade make. Kinds that can lose are also played with breakers off, and must then lose more than 5 %.
+`make drills` plays every kind of fault with several seeds on a local chain with the real contracts: engine, gate,
+signer behind its socket, books, halts and audit chain. Risk capital is fifty times the largest loss that the limits
+let a trade make. Kinds that can lose are also played with breakers off, and must then lose more than 5 %.
 A scenario passes if the drawdown stays below 5 %, no trade is journaled after a halt, no trade could cost more than
 the cap, books and chain agree to the wei, and the audit chain verifies.
 
