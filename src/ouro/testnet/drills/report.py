@@ -14,7 +14,7 @@ let a trade make. Kinds that can lose are also played with breakers off, and mus
 A scenario passes if the drawdown stays below 5 %, no trade is journaled after a halt, no trade could cost more than
 the cap, books and chain agree to the wei, and the audit chain verifies.
 
-| Kind | What happens | Played | Passed | Worst drawdown | Breakers off | Tripped | Sends after halt | Books differ |
+| Kind | What happens | Played | Passed | Worst drawdown | Breakers off | Tripped | Sent after halt | Books differ |
 |---|---|---|---|---|---|---|---|---|
 """
 
