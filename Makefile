@@ -19,7 +19,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 docs lint types differential contracts bench \
+.PHONY: help setup demo demo-all test chaos drills load-test families balancer-v3 docs lint types differential contracts bench \
     bench-latency soak gas contract-checks contract-tests contract-tests-long mutants audit lock clean \
     _check _python _node _contracts _test_packages
 
@@ -31,6 +31,7 @@ help:
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
 	make load-test     1,000 landed trades a minute for 10 minutes on local chains; figures as JSON
 	make chaos         the long tests: many kills at random points
+	make drills        faults made on purpose on a local chain, and a million random orders (ARGS="--seeds 2" …)
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
 	make balancer-v3   the third Vault, compiled once (two minutes): 100,000 quotes, 5,000 actions, trades on a node
 	make lint types    ruff; pyright
@@ -113,6 +114,10 @@ load-test: setup
 
 chaos: setup
 	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)
+
+drills: setup
+	@$(PY) -m ouro.testnet.drills --report docs/drills.md $(ARGS)
+	$(PY) -m ouro.testnet.drills.intents
 
 families: setup
 	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)

@@ -113,6 +113,7 @@ class RiskGate:
         self._chains = {name: _chain(name, own.get(name, config), state_dir) for name in chains}
         self._control = control
         self._halted: dict[str, str] = {}
+        self._last_block: dict[str, int] = {}
         self.limits_hash = _fingerprint(config)
 
     def check(self, plan: Plan, condition: ChainCondition) -> Approved | Refused:
@@ -269,6 +270,7 @@ class RiskGate:
 
     def on_block(self, chain: str, number: int, timestamp_s: int, decided_us: int | None, freshness: str) -> None:
         """A block was worked through. A replay's clock is the recording's: speed and staleness are not judged."""
+        self._last_block[chain] = number
         board = self._board(chain)
         if board is None:
             return
@@ -336,6 +338,10 @@ class RiskGate:
     def chains(self) -> tuple[str, ...]:
         """Those that it lets trade."""
         return tuple(self._chains)
+
+    def last_block(self, chain: str) -> int:
+        """The block of ``chain`` that was worked through last, -1 before the first."""
+        return self._last_block.get(chain, -1)
 
     def tanks(self, chain: str) -> GasTanks:
         """The gas tanks of a chain."""
