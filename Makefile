@@ -19,7 +19,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench gas contract-checks \
+.PHONY: help setup demo demo-all test chaos families lint types differential contracts bench bench-latency soak gas contract-checks \
     contract-tests contract-tests-long mutants audit lock clean bench-latency _check _python _node _contracts _test_packages
 
 help:
@@ -40,6 +40,7 @@ help:
 	make audit         slither and halmos over the executor, in an environment of their own
 	make bench         benchmarks
 	make bench-latency the whole path from the socket to the lane, stage by stage     (ARGS="--json" …)
+	make soak          hours of replay: memory and latency may not grow     (ARGS="--hours 2")
 	make lock          solve the locks anew                            (LOCK_FLAGS=--upgrade for newer versions)
 	make clean         remove what setup installed; recorded data stays
 	END
@@ -172,6 +173,9 @@ bench: setup
 
 bench-latency: setup
 	@exec $(PY) -m benchmarks.latency --output benchmarks/results/latency.json $(ARGS)
+
+soak: setup
+	@exec $(PY) -m benchmarks.soak $(ARGS)
 
 # No lock names a host: whatever registry the machine is set to is asked, and the hashes decide.
 lock: setup

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import convex, sizing
+from benchmarks import convex, risk, sizing
 from benchmarks.graphs import (
     busiest_tokens,
     complete_market,
@@ -153,6 +153,8 @@ def main(quick: bool = False, output: Path | None = None) -> None:
     for part in parts:
         convex.PARTS[part](record, folder or Path(), quick)
     scaling(record, SIZES[:2] if quick else SIZES, blocks)
+    times = [us / 1_000 for us in risk.measure(500 if quick else 20_000)[0]]
+    record.add("risk: the check of an order, 13 rules, 11 breakers", times, times, "ms", "0.02 ms")
     if output is not None:
         record.save(output, machine())
         sys.stdout.write(f"written to {output}\n")

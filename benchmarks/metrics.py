@@ -29,7 +29,7 @@ REFUSALS_A_BLOCK = 3
 
 
 def one_run(recording: Recording, folder: Path, metrics: AnyMetrics) -> tuple[float, float]:
-    """Processor milliseconds a decided block: all of the process, and its hot path (socket to lane)."""
+    """Processor milliseconds a decided block: all of the process, and of its hot path (from when it was read)."""
     seen: list[BlockTimes] = []
 
     def timed(times: BlockTimes) -> None:
@@ -40,7 +40,7 @@ def one_run(recording: Recording, folder: Path, metrics: AnyMetrics) -> tuple[fl
     began = time.process_time_ns()
     asyncio.run(play(recording, folder, timed=timed, metrics=metrics))
     used_ms = (time.process_time_ns() - began) / 1e6
-    path_ms = statistics.median((each.last_ns() - each.received) / 1e6 for each in seen)
+    path_ms = statistics.median((each.last_ns() - each.read) / 1e6 for each in seen)
     return used_ms / len(seen), path_ms
 
 
@@ -74,7 +74,7 @@ def measure(runs: int, scale: Scale, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ouro metrics ") as name:
         folder = Path(name)
         path = folder / "bench.ouro"
-        generate(path, scale, seed=seed)
+        generate(path, scale, seed=seed, operators=["0x" + "11" * 20])
         recording = Recording.open(path)
         one_run(recording, folder / "first", NullMetrics())
         used: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}

@@ -187,6 +187,9 @@ class Plan:
     calldata: bytes = field(repr=False)
     bribe_wei: int = 0
     loan_fee_wei: int = 0
+    shape: str = "cycle"
+    """"cycle": each hop passes what it brings on to the next; "netted": hops in any order whose sums cover each
+    other, token by token."""
 
     @property
     def predicted_profit_wei(self) -> int:
@@ -208,12 +211,19 @@ class Plan:
     @property
     def strategy(self) -> str:
         """What it is called in halts and limits: as in reports, by the number of hops."""
-        return _STRATEGY_OF_HOPS.get(len(self.hops), "n_hop")
+        return "netted" if self.shape == "netted" else _STRATEGY_OF_HOPS.get(len(self.hops), "n_hop")
 
     @property
     def notional_wei(self) -> int:
         """Input of the first hop, in the profit token."""
         return self.hops[0].amount_in_wei
+
+    @property
+    def notional_gwei(self) -> int:
+        """That in native gwei, at the price of the plan's own profit, rounded up."""
+        if self.gross_profit_wei <= 0:
+            return 0
+        return -(-self.notional_wei * self.value_native_wei // (self.gross_profit_wei * 10**9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ MAX_UINT = (1 << 256) - 1
 def vault_codes() -> dict[str, bytes]:
     """Creation codes of both vaults, compiled from the libraries' own sources."""
     where = sources.HERE / "vaults"
-    zeppelin = {"": where, "@openzeppelin/contracts/": sources.package_dir("@openzeppelin/contracts")}
+    zeppelin = {
+        "": sources.ROOT / "src/ouro/testnet/vaults",
+        "@openzeppelin/contracts/": sources.package_dir("@openzeppelin/contracts"),
+    }
     solmate = {"": where, "solmate/": sources.package_dir("solmate") / "src"}
     found = sources.compiled(zeppelin, {"OffsetVault": "OffsetVault.sol"}, None, "cancun")
     found |= sources.compiled(solmate, {"PlainVault": "PlainVault.sol"}, None, "cancun")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
@@ -29,8 +30,8 @@ from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.signer.client import SignerRefused
 from ouro.signer.keys import KeyRing
-from ouro.signer.memory import RequestLog
-from ouro.signer.messages import Refusal, SignedTransaction, SignRequest
+from ouro.signer.messages import LeaseGranted, LeaseRequest, Refusal, SignedTransaction, SignRequest
+from ouro.signer.requestlog import RequestLog
 from ouro.signer.service import SignerService
 from ouro.testnet.testnet import LocalChain
 from ouro.types import Attempt, BlockUpdate, Mode, Outcome, Plan, Refused, Rollback
@@ -46,7 +47,9 @@ class LocalSigner:
         self.service = SignerService(config, KeyRing(secrets), RequestLog(config.data_dir / "signer.jsonl"))
 
     async def sign(self, request: SignRequest) -> SignedTransaction:
-        answer = self.service.answer(request)
+        lease = self.service.answer(LeaseRequest(request.chain, "bench"))
+        assert isinstance(lease, LeaseGranted)
+        answer = self.service.answer(msgspec.structs.replace(request, epoch=lease.epoch))
         if isinstance(answer, Refusal):
             raise SignerRefused(answer.reason, answer.detail)
         assert isinstance(answer, SignedTransaction)

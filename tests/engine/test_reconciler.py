@@ -19,13 +19,14 @@ class Node:
     """Answers with one balance."""
 
     def __init__(self) -> None:
-        self.balance, self.asked, self.down = 100, 0, False
+        self.balance: int | str = 100
+        self.asked, self.down = 0, False
 
     async def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         if self.down:
             raise TransportError("down")
         self.asked += len(calls)
-        return [hex(self.balance)] * len(calls)
+        return [hex(self.balance) if isinstance(self.balance, int) else self.balance] * len(calls)
 
 
 @pytest.fixture
@@ -86,5 +87,10 @@ async def test_a_node_that_is_down_is_asked_again(ledger: Ledger) -> None:
     await reconciler.settled(block(10))
     assert told == []
     node.down = False
+    node.balance = "the state is pruned"
     await reconciler.settled(block(11))
+    await reconciler.settled(block(12))
+    assert told == []
+    node.balance = 100
+    await reconciler.settled(block(13))
     assert len(told) == 1

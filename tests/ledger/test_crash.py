@@ -14,11 +14,13 @@ from ouro.ledger.ledger import Ledger
 
 WRITER = """
 import sys
+from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from ledger_examples import attempt, book, landed, plan
 from ouro.ledger.ledger import Ledger
 
-ledger = Ledger.open(sys.argv[1], interval_s=0.001)
+ahead = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+ledger = Ledger.open(sys.argv[1], interval_s=0.001, ahead=ahead)
 ledger.start_session(mode="live", config_hash="c", code_version="v")
 for number in range(100_000):
     name = str(number)
@@ -35,10 +37,12 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["database", "ahead"])
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_a_random_point(url: str, seed: int) -> None:
+def test_killed_at_a_random_point(url: str, tmp_path: Path, seed: int, ahead: bool) -> None:
+    folder = tmp_path / "written ahead" if ahead else None
     lines_before_death = random.Random(seed).randint(1, 60)
-    command = [sys.executable, "-c", WRITER, url, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", WRITER, url, str(Path(__file__).parent), *([str(folder)] if folder else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         told = [child.stdout.readline() for _ in range(lines_before_death)]
@@ -49,7 +53,7 @@ def test_killed_at_a_random_point(url: str, seed: int) -> None:
     durable = {f"attempt-{number}" for word, number in words if word == "durable"}
     booked = max((int(number) for word, number in words if word == "booked"), default=-1)
 
-    ledger = Ledger.open(url)
+    ledger = Ledger.open(url, ahead=folder)
     ledger.start_session(mode="live", config_hash="c", code_version="v")
     records = {record.attempt.attempt_id: record for record in ledger.books.attempts()}
     assert durable <= set(records)

@@ -153,6 +153,7 @@ metrics = Metrics.open(Path(sys.argv[1]), sys.argv[2])
 metrics.inc("ouro_opportunities_total", 5, sys.argv[2])
 metrics.inc("ouro_reversals_total", 1, "both")
 metrics.set("ouro_block_number", 7, sys.argv[2])
+metrics.close()
 """
 
 
@@ -221,12 +222,30 @@ def test_names_follow_the_conventions() -> None:
     assert "ouro_stage_seconds_bucket" in SERIES
 
 
+def test_many_observations_at_once_are_counted_as_one_by_one(tmp_path: Path) -> None:
+    values = [-1.0, -0.5, -0.3, 0.0, 0.0, 1e-6, 0.5, 0.6, 40.0]
+    counted: list[Snapshot] = []
+    for name, steps in (("once", [values]), ("singly", [[value] for value in values])):
+        metrics = Metrics.open(tmp_path / name / FOLDER, "engine")
+        for part in steps:
+            for value in part:
+                metrics.observe("ouro_profit_error_ratio", value, "base")
+            metrics.flush()
+        counted.append(read_metrics(tmp_path / name))
+        metrics.close()
+    once, singly = counted
+    assert once.buckets("ouro_profit_error_ratio") == singly.buckets("ouro_profit_error_ratio")
+    assert once.total("ouro_profit_error_ratio_count") == len(values)
+    assert once.total("ouro_profit_error_ratio_sum") == pytest.approx(sum(values))
+
+
 def test_quantiles_of_a_histogram_lie_in_their_bucket(tmp_path: Path) -> None:
     metrics = Metrics.open(tmp_path / FOLDER, "engine")
     assert read_metrics(tmp_path).quantile("ouro_stage_seconds", 0.5) is None
     for ms in (1, 2, 3, 4, 100):
         metrics.observe("ouro_stage_seconds", ms / 1_000, "base", "sent")
     metrics.observe("ouro_stage_seconds", 1_000.0, "other", "sent")
+    metrics.flush()
     seen = read_metrics(tmp_path)
     middle = seen.quantile("ouro_stage_seconds", 0.5, chain="base", stage="sent")
     assert middle is not None

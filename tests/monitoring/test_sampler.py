@@ -13,6 +13,7 @@ from ouro.chain.endpoint import EndpointState, EndpointStatus
 from ouro.chain.errors import TransportError
 from ouro.config.load import load_config
 from ouro.config.model import ChainConfig, RiskConfig
+from ouro.control import Halt
 from ouro.engine.status import ChainStatus
 from ouro.monitoring.metrics import FOLDER, Metrics
 from ouro.monitoring.read import read_metrics
@@ -69,20 +70,27 @@ async def test_states_pools_nodes_and_money_are_sampled(tmp_path: Path) -> None:
     config = chain_config().model_copy(update={"operators": (operator, operator)})
     status = ChainStatus("base", state="running", freshness="ready", cycles=7, open_attempts=2, net_wei=3 * 10**18)
     engine = Engine("base", config, status, Node([hex(10**18), hex(2 * 10**17)]), market(2))
+    halts = [
+        Halt("h1", None, None, "stop", "ann", "lunch", "person", 0),
+        Halt("h2", "base", None, "stop", "breaker", "reverts", "breaker:reverts", 0),
+    ]
     sampler = Sampler(
         metrics,
         [engine],
         limits=lambda _: RiskConfig(),
         exposure=lambda _: Exposure(4, 0, -(10**17), 0, 0),
+        halts=lambda _: halts,
         queues=lambda: {"ledger": 3},
         books_problem=lambda: "disk full",
     )
     sampler.sample()
+    halts.pop()
     status.net_wei = 10**18
     engine.node.calls = 25
     while "ouro_gas_reserve_trades" not in read_metrics(tmp_path).values:  # noqa: ASYNC110 - it is a file
         await asyncio.sleep(0.01)
     sampler.look()
+    metrics.flush()
     seen = read_metrics(tmp_path)
     assert seen.by("ouro_chain_state", "state")["running"] == 1
     assert seen.total("ouro_chain_state") == 1
@@ -94,6 +102,8 @@ async def test_states_pools_nodes_and_money_are_sampled(tmp_path: Path) -> None:
     assert seen.value("ouro_limit_used_ratio", chain="base", limit="daily_loss") == pytest.approx(0.1)
     assert seen.value("ouro_rpc_calls_total", chain="base", endpoint="0") == 25
     assert seen.value("ouro_rpc_rate_limited_total", chain="base", endpoint="0") == 1
+    assert seen.by("ouro_halts_in_force", "source") == {"person": 1, "breaker": 0}
+    assert seen.value("ouro_breaker_tripped", chain="base", breaker="reverts") == 0
     assert seen.by("ouro_rpc_up", "endpoint") == {"0": 1, "1": 0}
     assert seen.value("ouro_rpc_latency_seconds", chain="base", endpoint="0") == pytest.approx(0.005)
     assert seen.value("ouro_operator_balance_native", chain="base", operator="1") == pytest.approx(0.2)
@@ -113,6 +123,7 @@ async def test_a_new_sessions_counts_begin_at_nothing(tmp_path: Path) -> None:
     sampler.look()
     engine.node = Node(calls=4)
     sampler.look()
+    metrics.flush()
     assert read_metrics(tmp_path).value("ouro_rpc_calls_total", chain="base", endpoint="0") == 14
     metrics.close()
 

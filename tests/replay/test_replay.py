@@ -73,6 +73,7 @@ def test_every_word_of_the_shadow_follows(recording: Recording) -> None:
         owner=config.owner or "",
         operators=config.operators,
     )
+    state.catch_up()
     words = state.shadow.database.words
     compared = 0
     for pool in state.market.states.values():

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from ouro.config.model import OuroConfig
+from ouro.config.model import OuroConfig, SignerConfig
 from ouro.execution.program import Bribe, Kind, Op, Program, encode_program
-from ouro.signer.caps import Caps, RateLimit
-from ouro.signer.memory import NONCE_WINDOW, LogEntry, LogError, NonceMemory, RequestLog
+from ouro.signer.caps import Caps
+from ouro.signer.memory import NONCE_WINDOW, NonceMemory
 from ouro.signer.messages import SignRequest
+from ouro.signer.requestlog import LogEntry, LogError, RequestLog
+from ouro.signer.spending import Spending
 from ouro.types import AttemptKind
 
 OPERATOR = "0x" + "01" * 20
@@ -93,16 +95,16 @@ def test_only_live_signs(mode: str) -> None:
 
 def test_rate_is_a_sliding_minute() -> None:
     second = 10**9
-    rate = RateLimit(2)
+    spending = Spending(SignerConfig(max_transactions_per_minute=2))
     for now in (0, 30 * second):
-        assert rate.check(now) is None
-        rate.record(now)
-    refusal = rate.check(59 * second)
+        assert spending.check(trade(), now) is None
+        spending.record("ethereum", now, 1)
+    refusal = spending.check(trade(), 59 * second)
     assert refusal is not None
     assert refusal.reason == "rate"
-    assert rate.check(60 * second) is None
-    rate.record(60 * second)
-    assert rate.check(61 * second) is not None
+    assert spending.check(trade(), 60 * second) is None
+    spending.record("ethereum", 60 * second, 1)
+    assert spending.check(trade(), 61 * second) is not None
 
 
 def reason(memory: NonceMemory, request: SignRequest) -> str | None:

@@ -39,6 +39,7 @@ FAMILIES = {
     "balancer_v2_weighted",
     "balancer_v2_stable",
     "saddle",
+    "erc4626",
 }
 
 
@@ -84,12 +85,36 @@ def test_an_agents_swap_moves_the_price_in_every_pool(name: str, composed: Testn
     chain = composed.chains[name]
     with chain.node.client() as client:
         for position, pool in enumerate(chain.deployment.pools):
+            if pool.kind == "erc4626":
+                continue
             before = read_views(client, chain.deployment.pools, "latest")[position].price
             push(chain, client, position, 0.9)
             up = read_views(client, chain.deployment.pools, "latest")[position].price
             assert before * 1.002 < up < before * 1.02, pool
             push(chain, client, position, 0.1)
             assert read_views(client, chain.deployment.pools, "latest")[position].price < up, pool
+
+
+@pytest.mark.node
+def test_a_vaults_rate_rises_by_yield_and_stays_when_shares_are_redeemed(composed: Testnet) -> None:
+    chain = composed.chains["base"]
+    position, pool = next((k, p) for k, p in enumerate(chain.deployment.pools) if p.kind == "erc4626")
+    plan = profile_of("base").shares[0]
+    assert pool.symbols[1] == plan.symbol
+    with chain.node.client() as client:
+
+        def totals() -> tuple[int, int]:
+            return read_views(client, chain.deployment.pools, "latest")[position].reserves
+
+        assert totals() == (plan.assets, plan.supply)
+        push(chain, client, position, 0.1)
+        assets, supply = totals()
+        assert supply == plan.supply
+        assert plan.assets < assets < plan.assets * 1.001
+        push(chain, client, position, 0.9)
+        after = totals()
+        assert after[1] < supply
+        assert assets * after[1] <= after[0] * supply < assets * after[1] * 1.000001
 
 
 def push(chain: LocalChain, client: Client, position: int, coin: float) -> None:

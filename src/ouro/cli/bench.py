@@ -17,15 +17,17 @@ def register(app: typer.Typer) -> None:
         context: typer.Context,
         what: Annotated[
             str,
-            typer.Argument(help="search, or latency: the whole path (its own options follow: --json, --pools …)."),
+            typer.Argument(
+                help="search; risk (the check of an order); latency: the whole path (its own options follow)."
+            ),
         ] = "search",
         quick: Annotated[bool, typer.Option("--quick", help="Short: asserts results, measures little.")] = False,
         output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
     ) -> None:
         """Measure the search, the sizing and the whole-network optimum, or the latency; one table on stdout."""
-        if what not in ("search", "latency") or (what == "search" and context.args):
+        if what not in ("search", "latency", "risk") or (what != "latency" and context.args):
             extra = " ".join(context.args) or what
-            typer.echo(f"ouro: bench knows search and latency, not {extra!r}", err=True)
+            typer.echo(f"ouro: bench knows search, latency and risk, not {extra!r}", err=True)
             raise typer.Exit(2)
         if not (_ROOT / "benchmarks" / "full.py").is_file():
             typer.echo(
@@ -37,6 +39,11 @@ def register(app: typer.Typer) -> None:
             from benchmarks.latency import main as latency
 
             latency([*context.args, *(["--output", str(output)] if output else [])])
+            return
+        if what == "risk":
+            from benchmarks.risk import main as risk
+
+            risk(quick, output)
             return
         from benchmarks.full import main
 

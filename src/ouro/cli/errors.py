@@ -39,6 +39,7 @@ _KNOWN = (
     ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
+    ("ouro.dashboard.addresses", "DashboardError"),
 )
 _OS_ADVICE = {
     errno.ENOENT: "check the path",

@@ -1,6 +1,7 @@
 """``ouro halt``, ``ouro resume``, ``ouro halts``: stop trading from outside of every trading process."""
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-STRATEGIES = ("cross_dex", "triangular", "n_hop")
+STRATEGIES = ("cross_dex", "triangular", "n_hop", "netted")
 _SIGNER_ANSWERS_MS = 1_000
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration (TOML).")]
@@ -144,9 +145,11 @@ def _utc(at_ms: int) -> str:
 
 def _store(config: Path, data_dir: Path | None, chain: str | None, strategy: str | None) -> tuple[Any, Any]:
     """The store, and the configuration if it was read. Names that there are not are refused."""
+    from ouro.cli.logs import configure_logs
     from ouro.config.load import load_config
     from ouro.control import ControlError, ControlStore, control_folder
 
+    configure_logs(logging.ERROR)  # what the store would log is what these commands say
     if strategy is not None and strategy not in STRATEGIES:
         raise ControlError(f"strategy: there is no {strategy!r}; there are {', '.join(STRATEGIES)}")
     if data_dir is not None:

@@ -7,11 +7,13 @@ import typer
 
 from ouro import __version__
 from ouro.cli import (
+    alerts,
     audit,
     bench,
     books,
     config_check,
     contract,
+    dashboard,
     demo,
     doctor,
     halt,
@@ -62,6 +64,8 @@ contract.register(app)
 scan.register(app)
 bench.register(app)
 record.register(app)
+alerts.register(app)
+dashboard.register(app)
 
 
 def main() -> None:

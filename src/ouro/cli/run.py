@@ -4,14 +4,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from ouro.engine.status import ChainStatus
 
+if TYPE_CHECKING:
+    from ouro.config.model import OuroConfig
+
 _LINE_EVERY = 20
 """Status ticks (4 a second) between plain lines where there is no terminal."""
+
+_PREDECESSOR_ENDS_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -25,31 +30,73 @@ def register(app: typer.Typer) -> None:
         blocks: Annotated[int | None, typer.Option(min=1, help="Stop after so many blocks on each chain.")] = None,
         chain: Annotated[list[str] | None, typer.Option(help="Only this chain (repeatable).")] = None,
         view: Annotated[bool, typer.Option(help="Show the live view on stdout.")] = True,
+        one_process: Annotated[
+            bool, typer.Option("--one-process", help="All chains in this process, instead of one for each.")
+        ] = False,
+        status_fd: Annotated[int | None, typer.Option(hidden=True, help="Where the supervisor listens.")] = None,
     ) -> None:
         """Run the engine in the configured mode. Ctrl-C finishes what is under way, then stops.
 
+        Several chains get a process each, started again when it dies. SIGUSR1 halts trading, as `ouro halt` does.
         Logs go to stderr; to a file in the data folder where the live view would be drawn over them.
         """
         import asyncio
 
         from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
+        from ouro.engine.chosen import chosen_chains
 
         loaded = load_config(config)
-        # Numba is configured before anything imports it.
-        from ouro.engine.runner import run_engine
-
+        names = chosen_chains(loaded, chain or ())
+        if status_fd is not None:
+            configure_logs()
+            _run_as_child(loaded, names, blocks, status_fd)
+            return
+        supervised = len(names) > 1 and not one_process
         with ExitStack() as stack:
+            logs: TextIO | None = None
             shown = _View(loaded.mode.value, enabled=view)
             if shown.live and sys.stderr.isatty():
                 loaded.data_dir.mkdir(parents=True, exist_ok=True)
                 path = loaded.data_dir / "engine.log"
-                configure_logs(file=stack.enter_context(path.open("a", encoding="utf-8")))
+                logs = stack.enter_context(path.open("a", encoding="utf-8"))
+                configure_logs(file=logs)
                 shown.note = f"logs: {path}"
             else:
                 configure_logs()
             stack.enter_context(shown)
-            asyncio.run(run_engine(loaded, blocks=blocks, chains=chain or (), listener=shown.update, announce=_say))
+            from ouro.monitoring.hooks import watched
+
+            stack.enter_context(watched(loaded, config, _say))
+            if supervised:
+                from ouro.engine.supervisor import supervise
+
+                asyncio.run(supervise(loaded, config, names, blocks=blocks, listener=shown.update, errors=logs))
+                return
+            # Numba is configured before anything imports it.
+            from ouro.engine.runner import run_engine
+
+            asyncio.run(run_engine(loaded, blocks=blocks, chains=names, listener=shown.update, announce=_say))
+
+
+def _run_as_child(config: "OuroConfig", names: Sequence[str], blocks: int | None, status_fd: int) -> None:
+    """One chain of a supervisor: its status goes there, and it waits for a predecessor that is just dying."""
+    import asyncio
+
+    from ouro.engine.runner import run_engine
+    from ouro.engine.status_wire import StatusSender
+
+    sender = StatusSender(status_fd)
+
+    def tell(statuses: Sequence[ChainStatus]) -> None:
+        for status in statuses:
+            sender.send(status)
+
+    asyncio.run(
+        run_engine(
+            config, blocks=blocks, chains=names, listener=tell, announce=_say, lock_patience_s=_PREDECESSOR_ENDS_S
+        )
+    )
 
 
 def _say(text: str) -> None:

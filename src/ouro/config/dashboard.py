@@ -37,7 +37,7 @@ class DashboardConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8600"
-    """Address and port; port 0 takes a free one. Anything but loopback is reachable by others: put TLS before it."""
+    """Address and port; port 0 takes a free one. Others reach anything but loopback: put TLS before it."""
     session_minutes: Annotated[int, Field(gt=0, le=24 * 60)] = 60
     """How long a login lasts without being used."""
     explorers: dict[str, Annotated[str, AfterValidator(_check_explorer)]] = {}

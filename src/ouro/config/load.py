@@ -225,6 +225,10 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         _absolute_in(own, "kill_file", folder)
         for section, key in (("screening", "file"), ("collar", "feed_file")):
             _absolute_in(own.get(section), key, folder)
+    alerts = result.get("alerts")
+    destinations = alerts.get("destinations") if isinstance(alerts, dict) else None
+    for destination in destinations if isinstance(destinations, list) else ():
+        _absolute_in(destination, "url_file", folder)
     ledger = result.setdefault("ledger", {})
     if isinstance(ledger, dict) and isinstance(ledger.get("url", ""), str):
         ledger["url"] = _absolute_url(ledger.get("url", "sqlite:///ledger.db"), folder)

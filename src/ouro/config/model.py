@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from ouro.config.alerts import AlertsConfig
 from ouro.config.capital import CapitalConfig
 from ouro.config.costs import CostsConfig
 from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
+from ouro.config.gate import GateConfig
 from ouro.config.monitoring import MonitoringConfig
 from ouro.config.risk import RiskConfig, SendConfig
 from ouro.protocols.catalogue import CATALOGUE
@@ -240,6 +242,7 @@ class SignerConfig(_Section):
     max_bribe_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_transactions_per_minute: PositiveInt = 1_200
     request_timeout_ms: PositiveInt = 2_000
+    gate: GateConfig = GateConfig()
 
 
 def _known_database(url: str) -> str:
@@ -279,6 +282,7 @@ class OuroConfig(_Section):
     risk: RiskConfig = RiskConfig()
     prices: PriceConfig = PriceConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
+    alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     costs: CostsConfig = CostsConfig()
     capital: CapitalConfig = CapitalConfig()
@@ -303,6 +307,11 @@ class OuroConfig(_Section):
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")
+        for name in self.signer.gate.chains:
+            if name not in self.chains:
+                raise ValueError(
+                    f"signer.gate.chains.{name}: there is no such chain; there are {', '.join(self.chains)}"
+                )
         for name, chain in self.chains.items():
             if chain.bribe.share_ppm > self.signer.max_bribe_ppm:
                 raise ValueError(

@@ -84,13 +84,13 @@ class LimitRule(Section):
 class CollarConfig(Section):
     """How far a hop's price may be from what the other pools of its pair say (their median), or from a feed file.
 
-    ``max_deviation_ppm`` either way; ``unreferenced`` says what becomes of a hop for which there is neither.
-    ``feed_file`` has lines of ``token native_wei_per_unit_e18 unix_ms``; older lines than ``feed_stale_ms`` don't
-    count.
+    ``max_deviation_ppm`` either way (1,000,000: twice, or half as much); ``unreferenced`` says what becomes of a
+    hop for which there is neither. ``feed_file`` has lines of ``token native_wei_per_unit_e18 unix_ms``; older
+    lines than ``feed_stale_ms`` don't count.
     """
 
     state: Literal["on", "off"] = "on"
-    max_deviation_ppm: PositiveInt = 300_000
+    max_deviation_ppm: PositiveInt = 1_000_000
     unreferenced: Literal["allow", "refuse"] = "allow"
     feed_file: Path | None = None
     feed_stale_ms: PositiveInt = 60_000

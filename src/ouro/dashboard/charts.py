@@ -21,11 +21,33 @@ class Palette:
     warn: str
     series: tuple[str, ...]
 
+    def family(self, place: int) -> str:
+        """A colour for the family at ``place`` of a list, never the accent."""
+        return self.series[1 + place % (len(self.series) - 1)]
 
-DARK = Palette("#e8e6e1", "#a3a9b4", "#272c35", "#15181d", "#e2b34a", "#5fc493", "#f2806f", "#e6a954",
-               ("#e2b34a", "#7fb0f5", "#5fc493", "#c79bf0", "#f2806f", "#63c7cf"))  # fmt: skip
-LIGHT = Palette("#1d2026", "#5c626d", "#e5e0d5", "#ffffff", "#9a6f10", "#1c7a4b", "#b5392b", "#8f5f00",
-                ("#9a6f10", "#2a62bd", "#1c7a4b", "#7a45b5", "#b5392b", "#0f7a84"))  # fmt: skip
+
+DARK = Palette(
+    "#e8e6e1",
+    "#a3a9b4",
+    "#272c35",
+    "#15181d",
+    "#e2b34a",
+    "#5fc493",
+    "#f2806f",
+    "#e6a954",
+    ("#e2b34a", "#7fb0f5", "#5fc493", "#c79bf0", "#f2806f", "#63c7cf"),
+)
+LIGHT = Palette(
+    "#1d2026",
+    "#5c626d",
+    "#e5e0d5",
+    "#ffffff",
+    "#9a6f10",
+    "#1c7a4b",
+    "#b5392b",
+    "#8f5f00",
+    ("#9a6f10", "#2a62bd", "#1c7a4b", "#7a45b5", "#b5392b", "#0f7a84"),
+)
 _FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 
 
@@ -63,11 +85,12 @@ def equity(points: Sequence[Point], colours: Palette, lines: Mapping[str, float]
     """Equity above, drawdown below, on one time axis. ``lines`` are limits in USD on the drawdown (negative)."""
     options = _base(colours)
     tooltip = {
-        **options["tooltip"], "trigger": "axis",
+        **options["tooltip"],
+        "trigger": "axis",
         "axisPointer": {"lineStyle": {"color": colours.dim}},
         ":valueFormatter": "v => v == null ? '–' : (v < 0 ? '−$' : '$') + "
         "Math.abs(v).toLocaleString('en-US', {minimumFractionDigits: 2, maximumFractionDigits: 2})",
-    }  # fmt: skip
+    }
     money = {
         "color": colours.dim,
         "fontSize": 11,
@@ -89,12 +112,28 @@ def equity(points: Sequence[Point], colours: Palette, lines: Mapping[str, float]
             _axis(colours, type="time", gridIndex=1),
         ],
         "yAxis": [
-            _axis(colours, type="value", gridIndex=0, scale=True, splitNumber=4, axisLabel=money, splitLine=_grid(colours)),
-            _axis(colours, type="value", gridIndex=1, max=0, splitNumber=2, axisLabel=money, splitLine=_grid(colours),
-                  min=_floor(points, lines)),
+            _axis(
+                colours,
+                type="value",
+                gridIndex=0,
+                scale=True,
+                splitNumber=4,
+                axisLabel=money,
+                splitLine=_grid(colours),
+            ),
+            _axis(
+                colours,
+                type="value",
+                gridIndex=1,
+                max=0,
+                splitNumber=2,
+                axisLabel={**money, "showMinLabel": False},
+                splitLine=_grid(colours),
+                min=_floor(points, lines),
+            ),
         ],
         "series": equity_series(points, colours, marks),
-    }  # fmt: skip
+    }
 
 
 def _grid(colours: Palette) -> dict[str, Any]:
@@ -113,25 +152,48 @@ def equity_series(points: Sequence[Point], colours: Palette, marks: Sequence[Any
     common = {"type": "line", "symbol": "none", "sampling": "none"}
     return [
         {
-            **common, "name": "Equity", "xAxisIndex": 0, "yAxisIndex": 0, "step": "end",
-            "lineStyle": {"width": 2, "color": colours.gold}, "itemStyle": {"color": colours.gold},
-            "areaStyle": {"color": {"type": "linear", "x": 0, "y": 0, "x2": 0, "y2": 1, "colorStops": [
-                {"offset": 0, "color": colours.gold + "44"}, {"offset": 1, "color": colours.gold + "00"}]}},
+            **common,
+            "name": "Equity",
+            "xAxisIndex": 0,
+            "yAxisIndex": 0,
+            "step": "end",
+            "lineStyle": {"width": 2, "color": colours.gold},
+            "itemStyle": {"color": colours.gold},
+            "areaStyle": {
+                "color": {
+                    "type": "linear",
+                    "x": 0,
+                    "y": 0,
+                    "x2": 0,
+                    "y2": 1,
+                    "colorStops": [
+                        {"offset": 0, "color": colours.gold + "44"},
+                        {"offset": 1, "color": colours.gold + "00"},
+                    ],
+                }
+            },
             "data": [[point.at_ms, round(point.equity, 4)] for point in points],
         },
         {
-            **common, "name": "Drawdown", "xAxisIndex": 1, "yAxisIndex": 1, "step": "end",
-            "lineStyle": {"width": 1.2, "color": colours.loss}, "itemStyle": {"color": colours.loss},
+            **common,
+            "name": "Drawdown",
+            "xAxisIndex": 1,
+            "yAxisIndex": 1,
+            "step": "end",
+            "lineStyle": {"width": 1.2, "color": colours.loss},
+            "itemStyle": {"color": colours.loss},
             "areaStyle": {"color": colours.loss + "33"},
             "data": [[point.at_ms, round(point.drawdown, 4)] for point in points],
             "markLine": {
-                "symbol": "none", "silent": True, "animation": False,
+                "symbol": "none",
+                "silent": True,
+                "animation": False,
                 "lineStyle": {"type": "dashed", "color": colours.warn, "width": 1},
                 "label": {"color": colours.warn, "fontSize": 11},
                 "data": list(marks),
             },
         },
-    ]  # fmt: skip
+    ]
 
 
 def latency(shape: Histogram, colours: Palette) -> dict[str, Any]:
@@ -148,17 +210,33 @@ def latency(shape: Histogram, colours: Palette) -> dict[str, Any]:
             marks.append({"xAxis": max(0, at), "label": {"formatter": f"{label} {_ms(value)}"}})
     options = _base(colours)
     return options | {
-        "tooltip": {**options["tooltip"], "trigger": "axis", "axisPointer": {"type": "shadow", "shadowStyle": {"color": colours.line}}},
-        "grid": {"left": 8, "right": 12, "top": 28, "bottom": 20, "containLabel": True},
-        "xAxis": _axis(colours, type="category", data=names, name="from (ms, log scale)", nameLocation="middle", nameGap=26),
+        "tooltip": {
+            **options["tooltip"],
+            "trigger": "axis",
+            "axisPointer": {"type": "shadow", "shadowStyle": {"color": colours.line}},
+        },
+        "grid": {"left": 8, "right": 12, "top": 28, "bottom": 26, "containLabel": True},
+        "xAxis": _axis(
+            colours, type="category", data=names, name="from (ms, log scale)", nameLocation="middle", nameGap=26
+        ),
         "yAxis": _axis(colours, type="value", splitNumber=3, splitLine=_grid(colours), minInterval=1),
-        "series": [{
-            "type": "bar", "name": "blocks", "data": list(counts), "barCategoryGap": "12%",
-            "itemStyle": {"color": colours.series[1], "borderRadius": [3, 3, 0, 0]},
-            "markLine": {"symbol": "none", "silent": True, "lineStyle": {"color": colours.gold, "type": "solid"},
-                         "label": {"color": colours.ink, "fontSize": 11, "distance": [0, 6]}, "data": marks},
-        }],
-    }  # fmt: skip
+        "series": [
+            {
+                "type": "bar",
+                "name": "blocks",
+                "data": list(counts),
+                "barCategoryGap": "12%",
+                "itemStyle": {"color": colours.series[1], "borderRadius": [3, 3, 0, 0]},
+                "markLine": {
+                    "symbol": "none",
+                    "silent": True,
+                    "lineStyle": {"color": colours.gold, "type": "solid"},
+                    "label": {"color": colours.ink, "fontSize": 11, "distance": [0, 6]},
+                    "data": marks,
+                },
+            }
+        ],
+    }
 
 
 def _ms(value: float) -> str:
@@ -177,23 +255,45 @@ def waterfall(steps: Sequence[tuple[str, float]], unit: str, colours: Palette) -
         colour = (
             (colours.gain if value >= 0 else colours.loss) if total else colours.loss if value < 0 else colours.gain
         )
-        bars.append({"value": high - low if low >= 0 else end, "itemStyle": {"color": colour if at else colours.gold},
-                     "label": {"formatter": _signed(value)}})  # fmt: skip
+        bars.append(
+            {
+                "value": high - low if low >= 0 else end,
+                "itemStyle": {"color": colour if at else colours.gold},
+                "label": {"formatter": _signed(value)},
+            }
+        )
         running = end
     options = _base(colours)
     options["tooltip"] = {"show": False}
     return options | {
         "grid": {"left": 8, "right": 8, "top": 28, "bottom": 4, "containLabel": True},
-        "xAxis": _axis(colours, type="category", data=[name for name, _ in steps],
-                       axisLabel={"color": colours.ink, "fontSize": 12, "interval": 0}),
-        "yAxis": _axis(colours, type="value", name=unit, splitNumber=3, splitLine=_grid(colours), scale=False,
-                       axisLabel={"color": colours.dim, "fontSize": 11}),
+        "xAxis": _axis(
+            colours,
+            type="category",
+            data=[name for name, _ in steps],
+            axisLabel={"color": colours.ink, "fontSize": 12, "interval": 0},
+        ),
+        "yAxis": _axis(
+            colours,
+            type="value",
+            name=unit,
+            splitNumber=3,
+            splitLine=_grid(colours),
+            scale=False,
+            axisLabel={"color": colours.dim, "fontSize": 11},
+        ),
         "series": [
             {"type": "bar", "stack": "w", "silent": True, "itemStyle": {"color": "transparent"}, "data": below},
-            {"type": "bar", "stack": "w", "data": bars, "barWidth": "56%", "itemStyle": {"borderRadius": 3},
-             "label": {"show": True, "position": "top", "color": colours.ink, "fontSize": 11}},
+            {
+                "type": "bar",
+                "stack": "w",
+                "data": bars,
+                "barWidth": "56%",
+                "itemStyle": {"borderRadius": 3},
+                "label": {"show": True, "position": "top", "color": colours.ink, "fontSize": 11},
+            },
         ],
-    }  # fmt: skip
+    }
 
 
 def _signed(value: float) -> str:
@@ -208,37 +308,64 @@ def graph(
     options = _base(colours)
     drawn_nodes = [
         {
-            "id": node["id"], "name": node["name"], "symbolSize": node["size"],
+            "id": node["id"],
+            "name": node["name"],
+            "symbolSize": node["size"],
             "itemStyle": {
                 "color": colours.gold if node["lit"] else colours.surface,
-                "borderColor": colours.gold if node["lit"] else colours.dim, "borderWidth": 1.5,
+                "borderColor": colours.gold if node["lit"] else colours.dim,
+                "borderWidth": 1.5,
             },
-            "label": {"show": node["labelled"] or node["lit"], "position": "right", "fontSize": 11,
-                      "color": colours.ink if node["lit"] else colours.dim,
-                      "fontWeight": "bold" if node["lit"] else "normal"},
+            "label": {
+                "show": node["labelled"] or node["lit"],
+                "position": "right",
+                "fontSize": 11,
+                "color": colours.ink if node["lit"] else colours.dim,
+                "fontWeight": "bold" if node["lit"] else "normal",
+            },
         }
         for node in nodes
-    ]  # fmt: skip
+    ]
     drawn_edges = [
         {
-            "source": edge["source"], "target": edge["target"], "value": edge["name"],
+            "source": edge["source"],
+            "target": edge["target"],
+            "value": edge["name"],
             "lineStyle": {
-                "color": colours.gold if edge["pool"] in lit else colours.line,
-                "width": 3.5 if edge["pool"] in lit else 1,
-                "opacity": 1 if edge["pool"] in lit else 0.75, "curveness": edge["curve"],
+                "color": colours.gold if edge["pool"] in lit else edge["colour"],
+                "width": 4 if edge["pool"] in lit else 1.4,
+                "opacity": 1 if edge["pool"] in lit else 0.38,
+                "curveness": edge["curve"],
             },
         }
         for edge in edges
-    ]  # fmt: skip
+    ]
     return options | {
         "tooltip": {**options["tooltip"], ":formatter": "p => p.dataType === 'edge' ? p.data.value : p.name"},
-        "series": [{
-            "type": "graph", "layout": "force", "roam": True, "draggable": True,
-            "force": {"repulsion": 260, "edgeLength": [50, 150], "gravity": 0.12, "friction": 0.25, "layoutAnimation": False},
-            "scaleLimit": {"min": 0.4, "max": 4}, "emphasis": {"focus": "adjacency", "lineStyle": {"width": 3}},
-            "data": drawn_nodes, "links": drawn_edges, "left": "8%", "right": "12%", "top": "6%", "bottom": "6%",
-        }],
-    }  # fmt: skip
+        "series": [
+            {
+                "type": "graph",
+                "layout": "force",
+                "roam": True,
+                "draggable": True,
+                "force": {
+                    "repulsion": 1100,
+                    "edgeLength": [90, 260],
+                    "gravity": 0.09,
+                    "friction": 0.25,
+                    "layoutAnimation": False,
+                },
+                "scaleLimit": {"min": 0.4, "max": 4},
+                "emphasis": {"focus": "adjacency", "lineStyle": {"width": 3}},
+                "data": drawn_nodes,
+                "links": drawn_edges,
+                "left": "8%",
+                "right": "12%",
+                "top": "6%",
+                "bottom": "6%",
+            }
+        ],
+    }
 
 
 def stacked(
@@ -247,14 +374,35 @@ def stacked(
     """Horizontal bars: one row per chain, one colour per part."""
     options = _base(colours)
     return options | {
-        "tooltip": {**options["tooltip"], "trigger": "axis", "axisPointer": {"type": "shadow", "shadowStyle": {"color": colours.line}}},
-        "legend": {"bottom": 0, "textStyle": {"color": colours.dim, "fontSize": 11}, "icon": "roundRect", "itemWidth": 10, "itemHeight": 10},
+        "tooltip": {
+            **options["tooltip"],
+            "trigger": "axis",
+            "axisPointer": {"type": "shadow", "shadowStyle": {"color": colours.line}},
+        },
+        "legend": {
+            "bottom": 0,
+            "textStyle": {"color": colours.dim, "fontSize": 11},
+            "icon": "roundRect",
+            "itemWidth": 10,
+            "itemHeight": 10,
+        },
         "grid": {"left": 8, "right": 16, "top": 8, "bottom": 34, "containLabel": True},
         "xAxis": _axis(colours, type="value", name=unit, splitLine=_grid(colours), splitNumber=4),
-        "yAxis": _axis(colours, type="category", data=[name for name, _ in rows], inverse=True,
-                       axisLabel={"color": colours.ink, "fontSize": 12}),
+        "yAxis": _axis(
+            colours,
+            type="category",
+            data=[name for name, _ in rows],
+            inverse=True,
+            axisLabel={"color": colours.ink, "fontSize": 12},
+        ),
         "series": [
-            {"type": "bar", "stack": "s", "name": name, "data": [round(values[at], 4) for _, values in rows], "barWidth": 22}
+            {
+                "type": "bar",
+                "stack": "s",
+                "name": name,
+                "data": [round(values[at], 4) for _, values in rows],
+                "barWidth": 22,
+            }
             for at, name in enumerate(names)
         ],
-    }  # fmt: skip
+    }

@@ -5,12 +5,14 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ouro.config.model import OuroConfig
 from ouro.dashboard.files import EngineFiles
-from ouro.dashboard.reading import BooksReader, Counted, Run, TradeStory
+from ouro.dashboard.reading import BooksReader, Counted, Holding, Run, TradeStory
 from ouro.dashboard.totals import Filter, Histogram, Totals, histogram
 from ouro.dashboard.trades import Trade
+from ouro.ledger.database import ledger_name
 from ouro.ledger.errors import LedgerError
 
 EVERY_S = 0.5
@@ -139,6 +141,10 @@ class Feed:
             if wanted.admits(trade) and (outcome is None or trade.outcome == outcome)
         ]
 
+    def newest(self, wanted: Filter, limit: int) -> list[Trade]:
+        """The latest ``limit`` of what ``wanted`` admits, newest first."""
+        return list(islice((trade for trade in reversed(self._order) if wanted.admits(trade)), limit))
+
     def open_trades(self) -> list[Trade]:
         """Attempts without a final outcome."""
         return [self._trades[name] for name in self._open]
@@ -156,6 +162,30 @@ class Feed:
             return reader.story(attempt_id)
         finally:
             reader.close()
+
+    def holdings(self) -> list[Holding]:
+        """What the books say is held, read now; off the loop, please. Raises ``LedgerError``."""
+        reader = BooksReader(self.config.ledger.url)
+        try:
+            return reader.holdings(self.chain_names())
+        finally:
+            reader.close()
+
+    @property
+    def ledger_name(self) -> str:
+        """What people call the books; no password in it."""
+        return ledger_name(self.config.ledger.url)
+
+    def count_trades(self) -> int:
+        """Attempts of all kinds."""
+        return len(self._trades)
+
+    def decimals(self, chain: str, token: str) -> int | None:
+        """Of a token's unit; None where nobody told."""
+        config = self.config.chains.get(chain)
+        if token == NATIVE_TOKEN or (config is not None and token == config.wrapped_native):
+            return 18
+        return self.files.decimals.get(chain, {}).get(token)
 
     def histogram(self, chain: str | None) -> Histogram:
         """Decision latencies of one chain or of all."""

@@ -1,4 +1,4 @@
-"""What the engine leaves in files (see ``ouro.engine.picture``), read with distrust: a half-written or old file is none."""
+"""What the engine leaves in files (see ``ouro.engine.picture``), read with distrust: half a file is none."""
 
 import json
 import time

@@ -79,7 +79,12 @@ def filter_bar(view: View, path: str, chains: Sequence[str], *, outcomes: bool =
     """Chains, strategies and spans as groups of links: shareable, and reachable by keyboard."""
     groups = [
         ("Chain", "chain", view.chain, [(None, "All"), *((name, name) for name in chains)]),
-        ("Strategy", "strategy", view.strategy, [(None, "All"), *((name, name) for name in STRATEGIES)]),
+        (
+            "Strategy",
+            "strategy",
+            view.strategy,
+            [(None, "All"), *((name, name.replace("_", "-")) for name in STRATEGIES)],
+        ),
         ("Time", "span", view.span, [(name, name if name != "all" else "All") for name, _, _ in SPANS]),
     ]
     if outcomes:
@@ -91,7 +96,8 @@ def filter_bar(view: View, path: str, chains: Sequence[str], *, outcomes: bool =
             for value, text in choices
         )
         parts.append(
-            f'<div class="o-seg" role="group" aria-label="{label}"><span class="o-seg-name">{label}</span>{links}</div>'
+            f'<div class="o-seg" role="group" aria-label="{label}"><span class="o-seg-name">{label}'
+            f"</span>{links}</div>"
         )
     return f'<nav class="o-filters" aria-label="Filters">{"".join(parts)}</nav>'
 
@@ -125,25 +131,53 @@ def hero(feed: Feed, totals: Totals, today: Totals, latency: Histogram) -> str:
     final = sum(number for kind, number in outcomes.items() if kind != "open")
     expected = sum(chain.expected_landed_wei for chain in totals.chains.values())
     error = sum(chain.landed_net_wei - chain.expected_landed_wei for chain in totals.chains.values())
-    return '<div class="o-hero">' + "".join(
-        (
-            stat("Net profit", dollars(total, plus=True), _by_chain(feed, totals), klass=f"o-big {tone(total)}",
-                 hint="Realised profit minus all gas, at each chain's latest price; the same figure as ouro report"),
-            stat("Today (UTC)", dollars(day, plus=True), f"{count(today.outcomes()['landed'])} landed", klass=tone(day)),
-            stat("Landed", count(outcomes["landed"]), f"{share(outcomes['landed'], final)} of {count(final)} final"),
-            stat("Realised against predicted", _relative(error, expected), "of what landed trades promised",
-                 hint="Net of landed trades compared with what their plans expected, gas included"),
-            stat("Decided in", milliseconds(latency.p50_ms), f"p99 {milliseconds(latency.p99_ms)}",
-                 hint="From the read of the socket to the decision"),
+    return (
+        '<div class="o-hero">'
+        + "".join(
+            (
+                stat(
+                    "Net profit",
+                    dollars(total, plus=True),
+                    _by_chain(feed, totals),
+                    klass=f"o-big {tone(total)}",
+                    hint="Realised profit minus all gas, at each chain's latest price; the same figure as ouro "
+                    "report",
+                ),
+                stat(
+                    "Today (UTC)",
+                    dollars(day, plus=True),
+                    f"{count(today.outcomes()['landed'])} landed",
+                    klass=tone(day),
+                ),
+                stat(
+                    "Landed",
+                    count(outcomes["landed"]),
+                    f"{share(outcomes['landed'], final)} of {count(final)} final",
+                ),
+                stat(
+                    "Realised against predicted",
+                    _relative(error, expected),
+                    "of what landed trades promised",
+                    hint="Net of landed trades compared with what their plans expected, gas included",
+                ),
+                stat(
+                    "Decided in",
+                    milliseconds(latency.p50_ms),
+                    f"p99 {milliseconds(latency.p99_ms)}",
+                    hint="From the read of the socket to the decision",
+                ),
+            )
         )
-    ) + "</div>"  # fmt: skip
+        + "</div>"
+    )
 
 
 def _relative(error: int, expected: int) -> str:
     if expected <= 0:
         return NONE
     percent = 100 * error / expected
-    return f"{'+' if percent > 0 else ''}{percent:.2f} %".replace("-", "−")
+    text = f"{percent:+.2f} %".replace("-", "−")
+    return "0.00 %" if text[1:] == "0.00 %" else text
 
 
 def _by_chain(feed: Feed, totals: Totals) -> str:
@@ -206,8 +240,10 @@ def freshness(feed: Feed, now_ms: int) -> str:
         rows.append(_freshness_row(name, chain, counted.last_block.get(name), counted.pools.get(name), now_ms))
     if not rows:
         return empty("No chain yet", "The configuration names none that has run.")
-    head = "".join(f"<th scope=col{' class=num' if at in (2, 3, 4, 5) else ''}>{name}</th>" for at, name in
-                   enumerate(("Chain", "State", "Block", "Age", "Pools", "Cycles")))  # fmt: skip
+    head = "".join(
+        f"<th scope=col{' class=num' if at in (2, 3, 4, 5) else ''}>{name}</th>"
+        for at, name in enumerate(("Chain", "State", "Block", "Age", "Pools", "Cycles"))
+    )
     return (
         f'<table class="o-table"><caption class="o-sr">Freshness by chain</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
@@ -238,7 +274,8 @@ def _freshness_row(name: str, chain: ChainNow | None, last: int | None, pools: i
         block, pools, cycles = values.get("block_number"), values.get("pools"), values.get("cycles")
         old = chain.block_age_ms(now_ms)
     return (
-        f"<tr><th scope=row>{esc(name)}</th><td><span class='o-badge o-{level}'><span class='o-dot' aria-hidden='true'>"
+        f"<tr><th scope=row>{esc(name)}</th><td><span class='o-badge o-{level}'><span class='o-dot' "
+        "aria-hidden='true'>"
         f"</span>{esc(word)}</span></td><td class=num>{count(block)}</td><td class=num>{age(old)}</td>"
         f"<td class=num>{count(pools)}</td><td class=num>{count(cycles)}</td></tr>"
     )
@@ -303,7 +340,8 @@ def latest(feed: Feed, trades: Iterable[Trade], link: str) -> str:
     for trade in trades:
         row = trade_row(feed, trade)
         rows.append(
-            f'<li><a href="{esc(row["href"])}"><span class="o-badge o-out-{esc(trade.outcome)}">{esc(trade.outcome)}</span>'
+            f'<li><a href="{esc(row["href"])}"><span class="o-badge o-out-{esc(trade.outcome)}'
+            f'">{esc(trade.outcome)}</span>'
             f'<span class="o-route">{esc(row["route"])}</span>'
             f'<span class="num {row["tone"]}" title="{esc(row["native"])}">{esc(row["net"])}</span>'
             f'<span class="o-dim">{moment(trade.at_ms)}</span></a></li>'
@@ -315,11 +353,15 @@ def latest(feed: Feed, trades: Iterable[Trade], link: str) -> str:
 
 def empty(title: str, text: str) -> str:
     """A place where nothing is yet, and what will be."""
-    return f'<div class="o-empty"><svg viewBox="0 0 48 48" aria-hidden="true">{RING}</svg><b>{esc(title)}</b><p>{esc(text)}</p></div>'
+    return (
+        f'<div class="o-empty"><svg viewBox="0 0 48 48" aria-hidden="true">{RING}</svg><b>{esc(title)}</b>'
+        f"<p>{esc(text)}</p></div>"
+    )
 
 
 RING = (
-    '<path d="M24 6a18 18 0 1 1-12.7 5.3" fill="none" stroke="currentColor" stroke-width="4" stroke-linecap="round"/>'
+    '<path d="M24 6a18 18 0 1 1-12.7 5.3" fill="none" stroke="currentColor" stroke-width="4" '
+    'stroke-linecap="round"/>'
     '<path d="M24 1.5 30.5 6 24 10.5Z" fill="currentColor"/>'
 )
 """The snake that closes on itself: a ring with a head."""

@@ -76,7 +76,7 @@ class Gauge:
 
 
 def gauges(feed: Feed, now_ms: int) -> list[Gauge]:
-    """The limits of every configured chain, from the books: today is the UTC day, the hour the last sixty minutes."""
+    """The limits of every configured chain, from the books: today is the UTC day, the hour the last 60 minutes."""
     result: list[Gauge] = []
     today = feed.trades(Filter(since_ms=now_ms - now_ms % _DAY_MS))
     for name in feed.config.chains:
@@ -90,11 +90,22 @@ def gauges(feed: Feed, now_ms: int) -> list[Gauge]:
         unit = feed.coin(name)
         result += [
             _money(name, "Loss today", loss, limits.max_daily_loss_wei, unit),
-            Gauge(name, "Open attempts", opened / limits.max_open_attempts, count(opened), count(limits.max_open_attempts)),
-            Gauge(name, "Reverts, last hour", reverts / limits.max_reverts_per_hour, count(reverts),
-                  count(limits.max_reverts_per_hour)),
+            Gauge(
+                name,
+                "Open attempts",
+                opened / limits.max_open_attempts,
+                count(opened),
+                count(limits.max_open_attempts),
+            ),
+            Gauge(
+                name,
+                "Reverts, last hour",
+                reverts / limits.max_reverts_per_hour,
+                count(reverts),
+                count(limits.max_reverts_per_hour),
+            ),
             _money(name, "Wasted gas, last hour", wasted, limits.max_wasted_gas_per_hour_wei, unit),
-        ]  # fmt: skip
+        ]
     return result
 
 

@@ -1,6 +1,6 @@
 """The frame around every page: scheme, navigation, and the places where live pieces go."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ _ICONS = {
     "market": '<circle cx="5" cy="6" r="2"/><circle cx="19" cy="8" r="2"/><circle cx="10" cy="18" r="2"/>'
     '<path d="m7 6.5 10 1.2M17.5 9.6 11.6 16.6M9.3 16.1 5.8 7.9"/>',
     "capital": '<path d="M4 20V10M10 20V4M16 20v-8M21 20H3"/>',
-    "system": '<rect x="4" y="4" width="16" height="7" rx="2"/><rect x="4" y="13" width="16" height="7" rx="2"/><path d="M8 7.5h.01M8 16.5h.01"/>',
+    "system": '<rect x="4" y="4" width="16" height="7" rx="2"/><rect x="4" y="13" width="16" height="7" '
+    'rx="2"/><path d="M8 7.5h.01M8 16.5h.01"/>',
     "control": '<path d="M12 3v9M6.3 6.3a8 8 0 1 0 11.4 0"/>',
 }
 PAGES = (
@@ -62,7 +63,8 @@ def rail(here: str) -> str:
     )
     return (
         f'<a class="o-brand" href="/"><svg viewBox="0 0 48 48" aria-hidden="true">{RING}</svg>Ouro</a>{links}'
-        '<div class="o-rail-end"><button class="o-button o-quiet" type="button" data-scheme-toggle>Light or dark</button>'
+        '<div class="o-rail-end"><button class="o-button o-quiet" type="button" data-scheme-toggle>Light or '
+        "dark</button>"
         '<a class="o-button o-danger" href="/control">Halt</a></div>'
     )
 
@@ -85,6 +87,12 @@ class Live:
         if text != self._text:
             self._text = text
             self._element.set_content(text)
+
+
+def refresh(live: Iterable[Live]) -> None:
+    """All of them."""
+    for piece in live:
+        piece.refresh()
 
 
 @contextmanager

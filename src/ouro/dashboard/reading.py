@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ouro.dashboard.trades import Trade, trade_from_rows
@@ -19,11 +19,22 @@ from ouro.ledger.records import AttemptRecord
 from ouro.types import Outcome
 
 _PART = 400
+_EVER = 2**62
 _FULL_CHUNK_BYTES = 4 * 4_096
 _ATTEMPT_COLUMNS = (
-    "attempt_id", "session_id", "plan_id", "chain", "kind", "tx_hash", "lane", "state",
-    "journaled_at_ms", "sent_at_ms", "decided_us", "sent_us",
-)  # fmt: skip
+    "attempt_id",
+    "session_id",
+    "plan_id",
+    "chain",
+    "kind",
+    "tx_hash",
+    "lane",
+    "state",
+    "journaled_at_ms",
+    "sent_at_ms",
+    "decided_us",
+    "sent_us",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,16 @@ class TradeStory:
     record: AttemptRecord
     history: list[tuple[Outcome, bool]]
     cancels: list[AttemptRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the books say an account holds of a token (None: native)."""
+
+    chain: str
+    account: str
+    token: str | None
+    wei: int
 
 
 class BooksReader:
@@ -113,8 +134,17 @@ class BooksReader:
 
     def _standing(self, connection: Connection, ids: Sequence[str], *, whole: bool) -> dict[str, Row[Any]]:
         table = schema.outcomes
-        names = ("outcome_id", "attempt_id", "kind", "block_number", "gas_cost_wei", "realised_profit_wei", "reason",
-                 "recorded_at_ms", "reverses")  # fmt: skip
+        names = (
+            "outcome_id",
+            "attempt_id",
+            "kind",
+            "block_number",
+            "gas_cost_wei",
+            "realised_profit_wei",
+            "reason",
+            "recorded_at_ms",
+            "reverses",
+        )
         columns = [table.c[name] for name in names]
         facts: dict[str, list[Row[Any]]] = defaultdict(list)
         for query in _by_ids(select(*columns).order_by(table.c.outcome_id), table.c.attempt_id, ids, whole=whole):
@@ -168,8 +198,9 @@ class BooksReader:
             row = connection.execute(select(table).order_by(table.c.started_at_ms.desc()).limit(1)).first()
         if row is None:
             return None
-        return Run(row.session_id, row.mode, row.code_version, row.started_at_ms, row.last_seen_ms,
-                   row.ended_at_ms, count)  # fmt: skip
+        return Run(
+            row.session_id, row.mode, row.code_version, row.started_at_ms, row.last_seen_ms, row.ended_at_ms, count
+        )
 
     def decided_us(self) -> "dict[str, array[int]]":
         """Every decision latency by chain; chunks that are full are read once."""
@@ -188,6 +219,16 @@ class BooksReader:
             result.setdefault(chain, array("I")).frombytes(data)
         return result
 
+    def holdings(self, chains: Sequence[str]) -> list[Holding]:
+        """Balances that are not nothing, by chain."""
+        books = Books(self._engine, self.name)
+        return [
+            Holding(chain, position.account, position.token, position.expected_wei)
+            for chain in chains
+            for position in books.positions(chain, _EVER)
+            if position.expected_wei
+        ]
+
     def story(self, attempt_id: str) -> TradeStory | None:
         """Everything about one attempt; None where there is none of that name. Opens its own connection."""
         books = Books(self._engine, self.name)
@@ -204,7 +245,7 @@ class BooksReader:
         )
 
 
-def _by_ids(query: Select[Any], column: Any, ids: Sequence[str], *, whole: bool) -> Iterator[Select[Any]]:
+def _by_ids(query: Any, column: Any, ids: Sequence[str], *, whole: bool) -> Iterator[Any]:
     """``query`` for ``ids`` in parts that a database takes, or at once for the whole table."""
     if whole:
         yield query

@@ -1,5 +1,6 @@
 """One attempt as the pages show it: small, exact, made once from its rows in the books."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Trade:
 
 def strategy_of(hops: list[Mapping[str, Any]]) -> str:
     """The shape of a plan: hops that are no chain are a split."""
-    chained = all(before["token_out"] == after["token_in"] for before, after in zip(hops, hops[1:], strict=False))
+    chained = all(before["token_out"] == after["token_in"] for before, after in itertools.pairwise(hops))
     return _BY_HOPS.get(len(hops), "n_hop") if chained else "split"
 
 

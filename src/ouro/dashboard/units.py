@@ -1,9 +1,9 @@
-"""Numbers as people read them: with units, the same width, a real minus sign, and never more digits than are true."""
+"""Numbers as people read them: with units, a real minus sign, and never more digits than are true."""
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from ouro.dashboard.totals import WEI_PER_COIN
 
@@ -41,7 +41,7 @@ def coin(wei: int | None, name: str, *, digits: int = 6, plus: bool = False) -> 
 
 
 def amount(raw: int, decimals: int | None, name: str) -> str:
-    """A token's amount in its own unit, to six significant places of the fraction; raw where nobody tells the unit."""
+    """A token's amount in its own unit, with as many digits as matter; raw where nobody tells the unit."""
     if decimals is None:
         return f"{raw:,} units of {name}"
     value = Decimal(raw).scaleb(-decimals)
@@ -92,14 +92,12 @@ def utc(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def moment(at_ms: int | None, *, style: str = "time") -> Markup:
-    """A moment: the browser writes it in the reader's own zone, UTC is on hover; ``style`` is time or full."""
+def moment(at_ms: int | None, *, style: str = "time") -> str:
+    """A moment as HTML: the browser shows it in the reader's zone, UTC is on hover; ``style`` is time or full."""
     if at_ms is None:
-        return Markup(NONE)
+        return NONE
     iso = f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"
-    return Markup('<time datetime="{}" data-style="{}" title="{}">{}</time>').format(
-        iso, style, utc(at_ms), utc(at_ms)
-    )
+    return f'<time datetime="{iso}" data-style="{style}" title="{utc(at_ms)}">{utc(at_ms)}</time>'
 
 
 def tone(number: int | float | Decimal | None) -> str:

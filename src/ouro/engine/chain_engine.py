@@ -34,6 +34,8 @@ from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
 from ouro.risk.approved import Approved
+from ouro.risk.collar import references_of
+from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition
 from ouro.types import (
     Address,
@@ -104,6 +106,11 @@ class ChainEngine:
     def state(self) -> ChainState | None:
         """What it knows, for those who watch; None until the first is loaded."""
         return self._state
+
+    @property
+    def risk(self) -> RiskGate:
+        """The gate that its plans pass."""
+        return self._shared.risk
 
     def open(self, since_ns: int | None = None) -> None:
         """Decide on blocks received after ``since_ns``, by default from now on; earlier ones are only followed."""
@@ -215,6 +222,7 @@ class ChainEngine:
                         self._latest = None  # it may be orphaned: nothing is settled by it
                         state.rollback(event)
                         self._metrics.rolled_back(event)
+                        self.risk.on_reorg(self.name, len(event.dropped))
                         self.status.block_number = event.to_number
                         if self._trader is not None:
                             await self._trader.rolled_back(event)
@@ -256,12 +264,15 @@ class ChainEngine:
         else:
             self._metrics.passed(superseded=superseded)
             self.status.superseded += superseded
+        self.risk.on_block(self.name, update.number, update.timestamp, decided_us, state.freshness.level.value)
         self._count(update, state, decision, decided_us)
+        state.catch_up()
         self._latest = update
         if self._world.in_step:
             await self._settle(update, trader, state)
         else:
             self._settle_due.set()
+        self._shared.ledger.between_blocks()
         upkeep.born(result.new_pools)
         if not superseded:
             await upkeep.tend()
@@ -300,6 +311,7 @@ class ChainEngine:
             self._refuse(refused)
         audit = self._shared.audit
         problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
+        references = references_of(state)
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -309,6 +321,8 @@ class ChainEngine:
                 freshness.value,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
+                references=references,
+                native_usd=state.prices.native_usd(),
             )
             capital = self._shared.capital
             verdict = capital.check(plan) if capital is not None else None
@@ -379,6 +393,7 @@ class ChainEngine:
         if usd is not None:
             self.status.priced = True
             self._shared.ledger.record_price(self.name, usd, state.prices.name)
+            self._shared.signer.set_price(self.name, usd)
 
     def _on_submitted(self, submitted: Submitted) -> None:
         self._metrics.submitted(submitted)
@@ -414,14 +429,19 @@ class ChainEngine:
             status.net_wei -= earlier.net_wei
             if attempt.kind is AttemptKind.TRADE:
                 status.outcomes[earlier.kind.value] -= 1
+        leases = self._shared.leases
         if outcome is None:
             self._shared.risk.on_reversal(attempt)
+            if leases is not None:
+                leases.reversal(attempt)
             return
         self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
         route = "" if plan is None or self._state is None else _route(plan, self._state)
         line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)
         status.net_wei += line.net_wei
+        if leases is not None:
+            leases.outcome(attempt, line.net_wei)
         self._booked[attempt.attempt_id] = line
         if len(self._booked) > _BOOKED_KEPT:
             self._booked.popitem(last=False)
@@ -433,6 +453,7 @@ class ChainEngine:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        self.risk.on_reconciled(self.name, result.max_abs_difference_wei)
         if self._audit is not None:
             self._audit.reconciled(result)
 

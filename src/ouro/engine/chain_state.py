@@ -144,6 +144,11 @@ class ChainState:
         self.freshness.seen(update.received_ns, update.timestamp)
         return result
 
+    def catch_up(self) -> None:
+        """What ``apply`` left for after the decision."""
+        if self.shadow is not None:
+            self.shadow.catch_up()
+
     @property
     def topics(self) -> tuple[str, ...]:
         """First topics of every log that the engine wants: pools', factories', and the executor's own."""

@@ -1,8 +1,8 @@
 """What a running engine leaves in files for people's pages: a small picture of each chain, once a second.
 
-``data_dir/status/<chain>.json`` holds how the chain is now; ``data_dir/status/<chain>.pools.json`` the pools and the
-names of the tokens, written again when their number changes. Whole files replace whole files; nothing reads them
-back; a disk that is full costs the picture, never the loop.
+``data_dir/status/<chain>.json`` holds how the chain is now, ``data_dir/status/<chain>.pools.json`` the pools and the
+names of the tokens, written again when their number changes. Whole files replace whole files, nothing reads them
+back, and a full disk costs the picture, never the loop.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ FOLDER = "status"
 
 
 class PictureWriter:
-    """Writes one chain's files until it is cancelled. ``market`` gives the chain's market, None before it is loaded."""
+    """Writes one chain's files until it is cancelled. ``market`` gives its market, None before it is loaded."""
 
     def __init__(self, folder: Path, status: ChainStatus, mode: str, market: Callable[[], Any | None]) -> None:
         self._folder, self._status, self._mode, self._market = folder, status, mode, market
@@ -89,7 +89,7 @@ class PictureWriter:
 
 
 def pools_picture(market: Any, limit: int = SHOWN_POOLS) -> dict[str, Any]:
-    """Up to ``limit`` pools, those between the tokens with the most pools first, and what their tokens are called."""
+    """Up to ``limit`` pools, those between much traded tokens first, and what their tokens are called."""
     states = list(market.states.items())
     degree: dict[str, int] = {}
     for _, state in states:

@@ -6,6 +6,7 @@ between two questions is no broken ledger.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -68,6 +69,15 @@ class Reconciler:
         except (ChainError, LedgerError) as error:
             log.warning("not_reconciled", chain=self._chain, block=update.number, error=str(error))
             return
+        unread = [each for each in result.differences if each.actual_wei is None]
+        if unread:
+            # A node that does not answer says nothing of the books.
+            text = unread[0].problem
+            log.warning("not_reconciled", chain=self._chain, block=update.number, unread=len(unread), error=text)
+            known = tuple(each for each in result.differences if each.actual_wei is not None)
+            result = replace(result, differences=known, balances_checked=result.balances_checked - len(unread))
+            if not result.balances_checked:
+                return
         if result.differences and not self._suspected:
             self._suspected = True
             return

@@ -3,9 +3,12 @@
 import asyncio
 import fcntl
 import hashlib
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,20 +17,22 @@ from ouro import __version__
 from ouro.chain.errors import ChainError
 from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
-from ouro.control import ControlStore, control_folder
+from ouro.control import ControlError, ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.capital_hooks import keep_stages, open_guard
 from ouro.engine.chain_engine import ChainEngine
+from ouro.engine.chosen import chosen_chains
 from ouro.engine.errors import EngineError
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.proofs import allowed_dexes
 from ouro.engine.status import ChainStatus
 from ouro.engine.world import Shared
 from ouro.ledger.ledger import Ledger
 from ouro.ledger.reconcile import reconcile
-from ouro.monitoring.endpoint import serve_metrics
 from ouro.monitoring.hooks import engine_sampler, open_metrics
+from ouro.monitoring.metrics import AnyMetrics
 from ouro.monitoring.sampler import sampled
-from ouro.risk.gate import RiskGate
+from ouro.risk.build import build_gate, restore_from_books
 from ouro.signer.client import SignerClient
 from ouro.strategies.warm import warm
 from ouro.types import Mode
@@ -45,34 +50,55 @@ async def run_engine(
     chains: Sequence[str] = (),
     listener: StatusListener | None = None,
     announce: Callable[[str], None] = lambda text: None,
+    lock_patience_s: float = 0.0,
 ) -> None:
     """Run for ``blocks`` blocks on each chain, or until SIGTERM/SIGINT; then finish what is under way.
 
     A second signal does not wait for that: the journal has what is open, and the next start follows it.
 
-    ``announce`` is told what the start waits for. Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when
+    ``announce`` is told what the start waits for; an engine that is just ending is waited for ``lock_patience_s``.
+    SIGUSR1 halts the chains of this process. Raises ``EngineError``, ``LedgerError`` or ``SignerError`` when
     it can't begin.
     """
-    names = _chosen(config, chains)
+    names = chosen_chains(config, chains)
     for name in names:
         allowed_dexes(config.chains[name], config.mode)  # nothing left to watch is told before anything starts
     config.data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         for name in names:
-            held.enter_context(_only_engine(config, name))
-        held.enter_context(serve_metrics(config.data_dir, config.monitoring.address, announce))
+            held.enter_context(_only_engine(config, name, lock_patience_s))
         await _run_session(config, names, blocks, listener, announce)
 
 
 @contextmanager
-def _only_engine(config: OuroConfig, chain: str) -> Iterator[None]:
+def _only_engine(config: OuroConfig, chain: str, patience_s: float) -> Iterator[None]:
     """Two engines on one chain would fight for the same nonces, each with the whole of the limits."""
     path = config.data_dir / f"engine-{chain}.lock"
+    deadline = time.monotonic() + patience_s
     with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineError(f"another engine runs {chain} with {config.data_dir}: stop that one first") from None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise EngineError(
+                        f"another engine runs {chain} with {config.data_dir}: stop that one first"
+                    ) from None
+                time.sleep(0.05)
+        yield
+
+
+@contextmanager
+def _one_compiler() -> Iterator[None]:
+    """Of several processes that start at once, one compiles the kernels and the others load what it kept."""
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    if not folder:
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / "warm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -87,35 +113,47 @@ async def _run_session(
         config.ledger.url,
         refusal_samples=config.ledger.refusal_samples,
         retention_days=config.ledger.retention_days,
+        ahead=config.data_dir / "ahead",
     )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
+    leases: LeaseKeeper | None = None
+    keeping: asyncio.Task[None] | None = None
+    staging: asyncio.Task[None] | None = None
     try:
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
                 announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
             await signer.wait_ready()
+            leases = LeaseKeeper(signer, ledger, names, config.signer.gate.lease_ms)
+            await leases.acquire()
         announce("compiling kernels; instant but for the first time")
-        warm()
+        with _one_compiler():
+            warm()
         about = {"mode": config.mode.value, "config_hash": _fingerprint(config)}
         session = ledger.start_session(**about, code_version=__version__)
         audit = AuditTrail.open(config.data_dir, names, {**about, "session_id": session})
-        overrides = {name: chain.risk for name, chain in config.chains.items() if chain.risk is not None}
         control = ControlStore(control_folder(config.data_dir))
-        risk = RiskGate(config.risk, config.mode, names, overrides=overrides, control=control)
-        risk.restore((), ledger.books.realised(risk.day_start_ms(), paper=config.mode is Mode.PAPER))
-        metrics = open_metrics(config)
+        risk = build_gate(config, names, control)
+        restore_from_books(risk, ledger.books, config.mode, control.history())
+        metrics = open_metrics(config, names)
         guard = open_guard(config, ledger.books, audit.record)
-        shared = Shared(config, ledger, signer, risk, audit=audit, capital=guard, metrics=metrics)
+        shared = Shared(config, ledger, signer, risk, audit=audit, capital=guard, metrics=metrics, leases=leases)
+        staging = asyncio.create_task(keep_stages(config, names, ledger.books, audit.record))
+        if leases is not None:
+            keeping = asyncio.create_task(leases.run())
         engines = [ChainEngine(name, shared, blocks) for name in names]
-        stages = asyncio.create_task(keep_stages(config, names, ledger.books, audit.record))
-        try:
-            await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
-        finally:
-            stages.cancel()
-            await asyncio.gather(stages, return_exceptions=True)
-        await _reconcile_all(engines, ledger)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
+        await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
+        await _reconcile_all(engines, ledger, metrics)
+        if leases is not None:
+            await leases.finish()
     finally:
+        for task in (keeping, staging):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
 
@@ -126,6 +164,15 @@ def _close(ledger: Ledger, audit: AuditTrail | None) -> None:
             audit.close()
     finally:
         ledger.close()
+
+
+def _halt_by_signal(control: ControlStore, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            control.halt(chain=name, by="signal", why=f"SIGUSR1 to the engine of {name}")
+        except ControlError as error:
+            log.critical("halt_failed", chain=name, error=str(error), detail="stopping instead")
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _run_all(engines: Sequence[ChainEngine], listener: StatusListener | None) -> None:
@@ -188,7 +235,7 @@ async def _all_drained(engines: Sequence[ChainEngine]) -> None:
         await engine.drained.wait()
 
 
-async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None:
+async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger, metrics: AnyMetrics) -> None:
     await asyncio.to_thread(ledger.flush)
     for engine in engines:
         number = engine.status.block_number
@@ -201,6 +248,8 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger) -> None
             log.warning("not_reconciled", chain=engine.name, error=str(error))
             continue
         ledger.record_reconciliation(engine.name, result)
+        metrics.set("ouro_reconciliation_difference_native", result.max_abs_difference_wei / 10**18, engine.name)
+        engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 
@@ -209,15 +258,6 @@ async def _show(engines: Sequence[ChainEngine], listener: StatusListener) -> Non
     while True:
         listener([engine.status for engine in engines])
         await asyncio.sleep(0.25)
-
-
-def _chosen(config: OuroConfig, chains: Sequence[str]) -> list[str]:
-    unknown = [name for name in chains if name not in config.chains]
-    if unknown:
-        raise EngineError(
-            f"no such chain in the configuration: {', '.join(unknown)}; it has {', '.join(config.chains)}"
-        )
-    return list(chains) or list(config.chains)
 
 
 def _fingerprint(config: OuroConfig) -> str:

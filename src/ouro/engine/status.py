@@ -24,10 +24,13 @@ class LatencyWindow:
     """The last block-to-event times of one stage, in milliseconds."""
 
     samples_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_WINDOW))
+    total: int = 0
+    """How many there ever were, the forgotten ones too."""
 
     def add(self, value_ms: float) -> None:
         """Remember one time."""
         self.samples_ms.append(value_ms)
+        self.total += 1
 
     def quantile(self, q: float) -> float | None:
         """Nearest-rank quantile; None without samples."""

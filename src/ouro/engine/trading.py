@@ -6,7 +6,7 @@ gives, so that its success is measured, not assumed.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -126,8 +126,12 @@ class LiveTrader:
         nonces: NonceBook,
         books: ChainBooks,
         refuse: RefusalSink,
+        admit: Callable[[Plan, Address], Refused | None] = lambda _plan, _operator: None,
     ) -> None:
+        """``admit``: whether risk lets this account send that plan (limits per account, its gas tank)."""
         assert state.shadow is not None
+        self._admit = admit
+        self.after_settling: Callable[[BlockUpdate], Awaitable[None]] | None = None
         self._state = state
         self._submitter = submitter
         self._tracker = tracker
@@ -158,8 +162,12 @@ class LiveTrader:
             if lease is None:
                 self._refuse(Refused(item.plan.plan_id, "no_free_operator", "every operator has one under way"))
                 continue
-            access_list, result = run_as_sent(self._preflight, self._state, item.plan, lease.operator)
-            refused = check_preflight(item.plan, result, context.base_fee_wei)
+            refused = self._admit(item.plan, lease.operator)
+            if refused is None:
+                access_list, result = run_as_sent(self._preflight, self._state, item.plan, lease.operator)
+                refused = check_preflight(item.plan, result, context.base_fee_wei)
+            else:
+                access_list = ()
             if refused is not None:
                 self._nonces.released_unused(lease)
                 self._refuse(refused)
@@ -227,6 +235,8 @@ class LiveTrader:
         async with self._settling:
             self._take_over(await self._tracker.on_block(update))
             await self._clear_burnt(update)
+        if self.after_settling is not None:
+            await self.after_settling(update)
 
     async def rolled_back(self, event: Rollback) -> None:
         """See ``Trader.rolled_back``."""

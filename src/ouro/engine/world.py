@@ -15,6 +15,7 @@ from ouro.config.model import ChainConfig, OuroConfig
 from ouro.engine.audit_trail import AuditTrail
 from ouro.engine.bookkeeping import ChainBooks, OutcomeListener, owned_accounts, record_openings
 from ouro.engine.chain_state import ChainState
+from ouro.engine.lease_keeper import LeaseKeeper
 from ouro.engine.recovery import close_paper, recover
 from ouro.engine.trading import LiveTrader, PaperTrader, RefusalSink, Trader
 from ouro.engine.upkeep import Upkeep
@@ -26,6 +27,7 @@ from ouro.ledger.ledger import Ledger
 from ouro.market.creation import NewPool
 from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
+from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
@@ -41,6 +43,8 @@ class Shared:
     audit: AuditTrail | None = None
     capital: CapitalGuard | None = None
     metrics: AnyMetrics = field(default_factory=NullMetrics)
+    leases: LeaseKeeper | None = None
+    """Where outcomes are reported to the signer; None where nothing is signed."""
 
 
 class Feed(Protocol):
@@ -144,7 +148,8 @@ class LiveWorld:
             config.finality_depth,
             config.reorg_ring_depth,
         )
-        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse)
+        trader = LiveTrader(state, submitter, tracker, nonces, books, refuse, shared.risk.admit_account)
+        trader.after_settling = TankWatch(shared.risk, name, config, node, shared.config.limits_of(name).gas_tank)
         await recover(
             name,
             node,
@@ -162,4 +167,6 @@ class LiveWorld:
             shared.risk.on_attempt(attempt, plan)
             if shared.capital is not None and plan is not None:
                 shared.capital.hold(plan)
+        if shared.leases is not None:
+            await shared.leases.recovered(name)
         return trader

@@ -28,6 +28,7 @@ class ShadowImage:
 
 def image_of(shadow: ShadowEvm, pools: Iterable[PoolId]) -> ShadowImage:
     """What ``shadow`` holds now; ``pools`` are those to name if they were read."""
+    shadow.catch_up()
     database = shadow.database
     image = ShadowImage(shadow.number, shadow.executor, shadow.treasury)
     image.balance_slots = dict(shadow.balance_slots)

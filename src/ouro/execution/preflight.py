@@ -61,6 +61,10 @@ class Preflight:
         shadow = self._shadow
         if problem := shadow.supports(hop.pool for hop in hops):
             return _refused(problem)
+        if hops:
+            shadow.bring_up([*(hop.pool for hop in hops), *(source.lender for source in shadow.lenders)])
+        else:
+            shadow.catch_up()
         if len(calldata) < 39:
             return _refused(f"{len(calldata)} bytes of calldata are no program")
         token = "0x" + calldata[19:39].hex()

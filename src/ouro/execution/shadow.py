@@ -91,6 +91,8 @@ class ShadowEvm:
         self._pools: dict[PoolId, Any] = {}
         self._added_at: dict[PoolId, int] = {}
         self._journal: deque[_Block] = deque(maxlen=ring_depth)
+        self._waiting: dict[PoolId, list[tuple[FamilyWrites, Any, Any]]] = {}
+        """Deltas of the last block whose words nobody has asked for yet."""
 
     # ---------------------------------------------------------------------------------------------------- loading
 
@@ -111,6 +113,7 @@ class ShadowEvm:
         self.number = block_number
         self.executor = executor.lower()
         self._journal.clear()
+        self._waiting.clear()
         self._pools.clear()
         self._added_at.clear()
         self.faults.clear()
@@ -122,6 +125,7 @@ class ShadowEvm:
         ``number``."""
         self.number, self.executor, self.treasury = number, executor, treasury
         self._journal.clear()
+        self._waiting.clear()
         self._pools = {state.address: state for state in states}
         self._added_at = dict.fromkeys(self._pools, number)
 
@@ -261,6 +265,7 @@ class ShadowEvm:
                 self.faults[token] = f"balanceOf({holder}) is {got} in the shadow, {expected} on the chain"
 
     def _put(self, readings: Readings) -> None:
+        self.catch_up()
         for address, code in readings.codes.items():
             self.database.set_account(address, code, readings.native.get(address, 0))
         for (address, slot), value in readings.words.items():
@@ -271,15 +276,48 @@ class ShadowEvm:
     def apply(self, number: int, deltas: Iterable[tuple[FamilyWrites, Any, Any]]) -> None:
         """Go on to block ``number``: ``deltas`` are (family, state before, delta) of its logs, in order.
 
+        Words that only the pool itself reads are written when they are asked for (``bring_up``), at the latest with
+        ``catch_up`` or the next block: a decision needs those of a few pools of many.
+
         Deltas of pools that are not here are skipped. Raises ShadowError when a block is missing.
         """
         if number != self.number + 1:
             raise ShadowError(f"{self.chain}: block {number} does not follow {self.number}; load the shadow anew")
-        fresh: dict[Place, int] = {}
-        words, slots = self.database.words, self.balance_slots
-        for family, state, delta in deltas:
+        self.catch_up()
+        block = _Block(number, [])
+        at_once: list[tuple[FamilyWrites, Any, Any]] = []
+        for step in deltas:
+            family, state, _ = step
             if state.address not in self._pools:
                 continue
+            self._pools[state.address] = state
+            if _stands_alone(family, state):
+                self._waiting.setdefault(state.address, []).append(step)
+            else:
+                at_once.append(step)
+        self._journal.append(block)
+        self.number = number
+        self._write_steps(at_once)
+
+    def bring_up(self, pools: Iterable[PoolId]) -> None:
+        """Have the words of these pools (and of all that don't stand alone) as they are after the last block."""
+        waiting = self._waiting
+        if waiting:
+            self._write_steps([step for pool in pools for step in waiting.pop(pool, ())])
+
+    def catch_up(self) -> None:
+        """Have every word as it is after the last block. What no plan asked for was left for when there is time."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            self._write_steps([step for steps in waiting.values() for step in steps])
+
+    def _write_steps(self, steps: Sequence[tuple[FamilyWrites, Any, Any]]) -> None:
+        """The words of deltas of the last block; each word once, however often the block wrote it."""
+        if not steps:
+            return
+        fresh: dict[Place, int] = {}
+        words, slots = self.database.words, self.balance_slots
+        for family, state, delta in steps:
             for change in family.storage_writes(state, delta):
                 if isinstance(change, StorageWrite):
                     fresh[change.address, change.slot] = change.value
@@ -290,12 +328,8 @@ class ShadowEvm:
             paid = family.paid_fee_place(state, delta)
             if paid is not None and not words.get(paid) and not fresh.get(paid):
                 fresh[paid] = 1
-            self._pools[state.address] = state
-        # Each word once, however often the block wrote it.
-        undo: list[tuple[Address, int, int | None]] = [(*place, words.get(place)) for place in fresh]
+        self._journal[-1].undo.extend([(*place, words.get(place)) for place in fresh])
         self.database.write_all(fresh)
-        self._journal.append(_Block(number, undo))
-        self.number = number
 
     async def reread(self, reader: Reader, states: Iterable[Any]) -> None:
         """After ``apply``: of pools that moved, what no event tells and a swap may fail on.
@@ -303,6 +337,7 @@ class ShadowEvm:
         Balances of managers and of pools whose fees leave without an event, their books, their native coin.
         Nothing is taken over when a block came meanwhile.
         """
+        self.catch_up()
         number = self.number
         moved = [state for state in states if state.address in self._pools]
         places = {place for state in moved for place in _family(state).drifting_places(state)}
@@ -335,6 +370,7 @@ class ShadowEvm:
                 f"{self.chain}: can't go from block {self.number} to {to_number} with {len(self._journal)} blocks"
                 " kept; load the shadow anew"
             )
+        self.catch_up()
         while self.number > to_number:
             block = self._journal.pop()
             for address, slot, old in reversed(block.undo):
@@ -350,6 +386,7 @@ class ShadowEvm:
 
         ``states`` are the pools' current states (ticks that appeared since loading are then compared too).
         """
+        self.catch_up()
         number = self.number
         for state in states or ():
             if state.address in self._pools:
@@ -386,6 +423,13 @@ def _pool_problem(
 
 def _family(state: Any) -> Family:
     return FAMILIES[state.family]
+
+
+def _stands_alone(family: Any, state: Any) -> bool:
+    """Whether nothing but a swap through this very pool reads what its logs change: a contract of its own, of a
+    family that keeps no words elsewhere."""
+    alone = getattr(family, "folds", False) and not getattr(family, "managed", False)
+    return alone and home_of(state) == state.address
 
 
 def clone_target(code: bytes) -> Address | None:

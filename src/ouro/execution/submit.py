@@ -107,7 +107,7 @@ class Submitter:
             plan.fee,
             plan.calldata,
             access_list,
-            plan.strategy,
+            plan,
         )
         try:
             signed = await self._sign(request)
@@ -228,7 +228,7 @@ class Submitter:
         fee: FeeBid,
         data: bytes,
         access_list: AccessList = (),
-        strategy: str = "",
+        plan: Plan | None = None,
     ) -> SignRequest:
         return SignRequest(
             chain=self._chain,
@@ -243,7 +243,8 @@ class Submitter:
             legacy=fee.legacy,
             data=data,
             access_list=access_list,
-            strategy=strategy,
+            strategy="" if plan is None else plan.strategy,
+            notional_gwei=0 if plan is None else plan.notional_gwei,
         )
 
     def _attempt(

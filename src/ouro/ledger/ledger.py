@@ -1,18 +1,23 @@
 """The books as the engine writes them."""
 
+import contextlib
+import logging
 import math
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ouro.ledger.activity import AddBlocks, AddRefusals, LatencyLog, PurgeSamples, SetPrice
+from ouro.ledger.ahead import WriteAhead
 from ouro.ledger.books import Books
 from ouro.ledger.database import database_error, is_transient, ledger_name, migrate, open_engine
 from ouro.ledger.errors import LedgerError
@@ -26,6 +31,8 @@ from ouro.ledger.operations import (
     RecordReconciliation,
     ReverseOutcome,
     StartSession,
+    decode_attempt,
+    encode_attempt,
 )
 from ouro.ledger.reconcile import Reconciliation
 from ouro.ledger.records import BalanceEntry, BlockStats, Opening, SessionInfo, check_outcome
@@ -36,6 +43,10 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _DETAIL_CHARS = 500
 _LONGEST_US = 2**32 - 1
+_REMEMBERED_ATTEMPTS = 4_096
+_TAKE_OVER_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
 def _now_ms() -> int:
@@ -74,7 +85,10 @@ class Ledger:
         give_up_s: float,
         interval_s: float,
         clock_ms: Callable[[], int],
+        ahead: WriteAhead | None = None,
     ) -> None:
+        self._ahead = ahead
+        self._journaled: OrderedDict[str, bytes] = OrderedDict()
         self.name = ledger_name(url)
         self._engine, self._clock_ms = engine, clock_ms
         self._refusal_samples, self._retention_ms = refusal_samples, retention_days * _DAY_MS
@@ -96,6 +110,7 @@ class Ledger:
             give_up_s=give_up_s,
             interval_s=interval_s,
         )
+        self._take_over_left()
 
     @classmethod
     def open(
@@ -108,13 +123,23 @@ class Ledger:
         give_up_s: float = 5.0,
         interval_s: float = 0.25,
         clock_ms: Callable[[], int] = _now_ms,
+        ahead: Path | None = None,
     ) -> Self:
         """Open ``url`` (created and migrated as needed) and start the writer.
 
-        A locked database is waited for up to ``give_up_s``. Raises `LedgerError`.
+        With the folder ``ahead``, attempts are durable there first and come into the database afterwards, those
+        that a dead process left there as well. A locked database is waited for up to ``give_up_s``. Raises
+        `LedgerError`.
         """
         engine = open_engine(url, write=True)
         _migrate_patiently(engine, ledger_name(url), give_up_s)
+        files = None
+        if ahead is not None:
+            try:
+                files = WriteAhead(ahead)
+            except OSError as error:
+                engine.dispose()
+                raise LedgerError(f"ledger {ledger_name(url)}: {ahead}: {error.strerror or error}") from None
         return cls(
             engine,
             url,
@@ -124,6 +149,7 @@ class Ledger:
             give_up_s=give_up_s,
             interval_s=interval_s,
             clock_ms=clock_ms,
+            ahead=files,
         )
 
     @property
@@ -171,7 +197,60 @@ class Ledger:
         the attempt may be in them: record a dropped outcome for it.
         """
         operation = JournalAttempt(self.session_id, attempt, plan, self._clock_ms(), decided_us, signed_us)
-        return self._writer.put_urgent(operation)
+        if self._ahead is None:
+            return self._writer.put_urgent(operation)
+        return self._journal_ahead(operation, self._ahead)
+
+    def _journal_ahead(self, operation: JournalAttempt, ahead: WriteAhead) -> Future[None]:
+        outer: Future[None] = Future()
+        attempt = operation.attempt
+        problem = self.problem
+        if problem is None and self._journaled.setdefault(attempt.attempt_id, attempt.raw_tx) != attempt.raw_tx:
+            problem = LedgerError(
+                f"attempt {attempt.attempt_id}: its id is already booked for other bytes; it was not journaled"
+                " and must not be sent"
+            )
+        if problem is not None:
+            outer.set_exception(problem)
+            return outer
+        while len(self._journaled) > _REMEMBERED_ATTEMPTS:
+            self._journaled.popitem(last=False)
+
+        def durable(written: "Future[int]") -> None:
+            error = written.exception()
+            if error is None:
+                # Into the queue before anybody is told, so that what follows on it finds it there.
+                with contextlib.suppress(LedgerError):  # closing: the next opening takes it over
+                    self._writer.put(operation, lambda: ahead.taken_over(written.result()))
+                if outer.set_running_or_notify_cancel():
+                    outer.set_result(None)
+                return
+            log.error("%s: %s: journaling in the database instead, which is slower", self.name, error)
+            self._writer.put_urgent(operation).add_done_callback(lambda done: _hand_on(done, outer))
+
+        ahead.append(encode_attempt(operation)).add_done_callback(durable)
+        return outer
+
+    def _take_over_left(self) -> None:
+        """What a process that died had made durable, and nobody may have sent, comes into the books first."""
+        if self._ahead is None:
+            return
+        for number, payload in enumerate(self._ahead.found, start=1):
+            try:
+                operation = decode_attempt(payload)
+            except ValueError as error:
+                raise LedgerError(
+                    f"ledger {self.name}: an attempt in the write-ahead file can't be read ({error}); it was"
+                    " written by another version: start that one once, it takes it over"
+                ) from None
+            self._writer.put(operation, lambda number=number, ahead=self._ahead: ahead.taken_over(number))
+        if self._ahead.found:
+            log.warning("%s: %d attempts of a process that died are taken over", self.name, len(self._ahead.found))
+            self._writer.flush(_TAKE_OVER_S)
+
+    def between_blocks(self) -> None:
+        """Nobody is deciding now: what waits may be written."""
+        self._writer.nudge()
 
     def mark_sent(self, attempt_id: str, sent_at_ms: int | None = None, *, sent_us: int | None = None) -> None:
         """A lane took the attempt; ``sent_us`` counts from the socket read."""
@@ -258,6 +337,8 @@ class Ledger:
         try:
             self._writer.stop(timeout_s)
         finally:
+            if self._ahead is not None:
+                self._ahead.close()
             self.books.close()
             self._engine.dispose()
 
@@ -291,6 +372,16 @@ class Ledger:
     def _committed(self) -> None:
         for history in self._latencies.values():
             history.forget_full_chunks()
+
+
+def _hand_on(done: "Future[None]", outer: "Future[None]") -> None:
+    if not outer.set_running_or_notify_cancel():
+        return
+    error = done.exception()
+    if error is None:
+        outer.set_result(None)
+    else:
+        outer.set_exception(error)
 
 
 def _migrate_patiently(engine: Engine, name: str, patience_s: float) -> None:

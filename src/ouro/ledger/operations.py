@@ -10,10 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ouro.ledger import schema
 from ouro.ledger.errors import LedgerError
-from ouro.ledger.records import BalanceEntry, Opening, SessionInfo, outcome_values, plan_to_json
-from ouro.types import Attempt, Outcome, Plan
+from ouro.ledger.records import BalanceEntry, Opening, SessionInfo, outcome_values, plan_from_json, plan_to_json
+from ouro.types import Attempt, AttemptKind, Outcome, Plan
 
 JOURNALED, SENT, FINAL = "journaled", "sent", "final"
+_ATTEMPT_SCHEMA = 1
 
 
 class Operation(Protocol):
@@ -107,6 +108,62 @@ class JournalAttempt:
                 f"attempt {attempt.attempt_id} (transaction {attempt.tx_hash}): its id or its transaction is "
                 "already booked for another one; it was not journaled and must not be sent"
             )
+
+
+def encode_attempt(operation: JournalAttempt) -> bytes:
+    """Everything of it, for the write-ahead file."""
+    attempt = operation.attempt
+    plan = operation.plan
+    values = {
+        "schema": _ATTEMPT_SCHEMA,
+        "session": operation.session_id,
+        "at_ms": operation.at_ms,
+        "decided_us": operation.decided_us,
+        "signed_us": operation.signed_us,
+        "attempt": [
+            attempt.attempt_id,
+            attempt.plan_id,
+            attempt.chain,
+            attempt.kind.value,
+            attempt.operator,
+            attempt.nonce,
+            attempt.tx_hash,
+            attempt.raw_tx.hex(),
+            attempt.lane,
+            attempt.max_block_number,
+            attempt.replaces,
+        ],
+        "plan": None if plan is None else plan_to_json(plan),
+    }
+    return json.dumps(values, separators=(",", ":")).encode()
+
+
+def decode_attempt(payload: bytes) -> JournalAttempt:
+    """Inverse of `encode_attempt`. Raises ``ValueError``."""
+    try:
+        values = json.loads(payload)
+        if values["schema"] != _ATTEMPT_SCHEMA:
+            raise ValueError(f"schema {values['schema']}, this code reads {_ATTEMPT_SCHEMA}")
+        name, plan_id, chain, kind, operator, nonce, tx_hash, raw, lane, until, replaces = values["attempt"]
+        attempt = Attempt(
+            name,
+            plan_id,
+            chain,
+            AttemptKind(kind),
+            operator,
+            nonce,
+            tx_hash,
+            bytes.fromhex(raw),
+            lane,
+            until,
+            replaces,
+        )
+        plan = None if values["plan"] is None else plan_from_json(values["plan"])
+        return JournalAttempt(
+            values["session"], attempt, plan, values["at_ms"], values["decided_us"], values["signed_us"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"a field is missing or of another kind: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,17 @@ log = logging.getLogger(__name__)
 _BATCH = 256
 _FIRST_DELAY_S = 0.02
 _LONGEST_DELAY_S = 1.0
+_TRUST_NUDGES_S = 2.0
+"""Who has nudged will nudge again for so long."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """An operation (None for a barrier) and who waits for it."""
+    """An operation (None for a barrier), who waits for it, and who is told that it is committed."""
 
     operation: Operation | None
     future: Future[None] | None = None
+    after: Callable[[], None] | None = None
 
 
 class Writer:
@@ -60,6 +63,8 @@ class Writer:
         self._normal: deque[_Job] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._asked = False
+        self._nudged_at = -_TRUST_NUDGES_S
         self._failing_since: float | None = None
         self._problem: LedgerError | None = None
         self._rejected: list[str] = []
@@ -84,9 +89,16 @@ class Writer:
         """Records in the queues."""
         return len(self._normal) + len(self._urgent)
 
-    def put(self, operation: Operation) -> None:
-        """Queue ``operation``; returns at once."""
-        self._enqueue(self._normal, _Job(operation))
+    def put(self, operation: Operation, after: Callable[[], None] | None = None) -> None:
+        """Queue ``operation``; returns at once. It is written at the next ``nudge``, or when it is time."""
+        self._enqueue(self._normal, _Job(operation, after=after), wake=len(self._normal) > _BATCH)
+
+    def nudge(self) -> None:
+        """Now is a good time: nobody is deciding. While somebody says so, the writer does not choose its own."""
+        with self._wake:
+            self._nudged_at = time.monotonic()
+            if self._normal:
+                self._wake.notify()
 
     def put_urgent(self, operation: Operation) -> Future[None]:
         """Queue ``operation`` before all normal ones; the future resolves after the commit."""
@@ -121,20 +133,27 @@ class Writer:
                 self._wake.notify()
             self._thread.join(timeout_s)
 
-    def _enqueue(self, queue: deque[_Job], job: _Job) -> None:
+    def _enqueue(self, queue: deque[_Job], job: _Job, *, wake: bool = True) -> None:
         with self._wake:
             if self._closing:
                 raise LedgerError(f"ledger {self._name}: it is closed")
             queue.append(job)
-            self._wake.notify()
+            if wake:
+                self._asked = True
+                self._wake.notify()
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                if not (self._urgent or self._normal or self._closing):
+                nudged = self._nudged_at
+                if not (self._urgent or self._asked or self._closing):
                     self._wake.wait(self._interval_s)
                 if self._closing:
                     return
+                on_timer = nudged == self._nudged_at and not (self._urgent or self._asked)
+                if on_timer and time.monotonic() - nudged < _TRUST_NUDGES_S:
+                    continue
+                self._asked = len(self._normal) > _BATCH
                 urgent = [self._urgent.popleft() for _ in range(min(_BATCH, len(self._urgent)))]
                 # A barrier promises that all urgent ones are in, so normal ones only follow the last of these.
                 room = 0 if self._urgent else min(_BATCH, len(self._normal))
@@ -228,6 +247,8 @@ class Writer:
         for job in jobs:
             if job.future is not None:
                 _resolve(job.future, None)
+            if job.after is not None:
+                job.after()
 
     def _refuse_waiting(self, taken: list[_Job]) -> None:
         with self._wake:

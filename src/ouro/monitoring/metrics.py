@@ -6,13 +6,14 @@ mode); the parent process serves the sum (`ouro.monitoring.endpoint`). A crash l
 
 import os
 import time
-from collections import OrderedDict, deque
+from bisect import bisect_left
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ouro.ledger.records import native_value_wei
-from ouro.monitoring.catalogue import METRICS, Kind
+from ouro.monitoring.catalogue import BY_NAME, METRICS, Kind
 from ouro.types import Attempt, AttemptKind, BlockUpdate, Outcome, OutcomeKind, Plan, Rollback
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Metrics:
 
     def __init__(self, folder: Path, process: str) -> None:
         """See ``open``."""
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+        from prometheus_client import CollectorRegistry, Gauge, Histogram, values
+        from prometheus_client import Counter as Count
 
         # The library reads the folder from the environment, and chooses its storage when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
@@ -133,11 +135,14 @@ class Metrics:
         self._storage = storage
         self._queue: deque[tuple[Any, ...]] = deque()
         self._dropped = 0
+        self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._sums: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._seen: dict[tuple[str, tuple[str, ...]], list[float]] = {}
         registry = CollectorRegistry()
         made: dict[str, Any] = {}
         for metric in METRICS:
             if metric.kind is Kind.COUNTER:
-                made[metric.name] = Counter(metric.name, metric.help, metric.labels, registry=registry)
+                made[metric.name] = Count(metric.name, metric.help, metric.labels, registry=registry)
             elif metric.kind is Kind.GAUGE:
                 made[metric.name] = Gauge(
                     metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode="mostrecent"
@@ -171,24 +176,29 @@ class Metrics:
         self._queue.append((count, *values))
 
     def inc(self, name: str, amount: float, *labels: str) -> None:
-        """Add to a counter at once."""
+        """Add to a counter; written with the next ``flush``."""
         if amount > 0:
-            self._of(name, labels).inc(amount)
+            key = (name, labels)
+            self._sums[key] = self._sums.get(key, 0.0) + amount
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge at once."""
-        self._of(name, labels).set(value)
+        self._of((name, labels)).set(value)
 
     def observe(self, name: str, value: float, *labels: str) -> None:
-        """Add to a histogram at once."""
-        self._of(name, labels).observe(value)
+        """Add to a histogram; written with the next ``flush``."""
+        self._seen.setdefault((name, labels), []).append(value)
 
-    def _of(self, name: str, labels: tuple[str, ...]) -> Any:
-        metric = self._made[name]
-        return metric.labels(*labels) if labels else metric
+    def _of(self, key: tuple[str, tuple[str, ...]]) -> Any:
+        child = self._children.get(key)
+        if child is None:
+            name, labels = key
+            metric = self._made[name]
+            child = self._children[key] = metric.labels(*labels) if labels else metric
+        return child
 
     def flush(self) -> None:
-        """Count what waits."""
+        """Count what waits, and write it: one write for a series, however often it was told of."""
         queue = self._queue
         for _ in range(len(queue)):
             count, *values = queue.popleft()
@@ -196,6 +206,23 @@ class Metrics:
         if self._dropped:
             self.inc("ouro_metrics_dropped_total", self._dropped, self.process)
             self._dropped = 0
+        sums, self._sums = self._sums, {}
+        for key, amount in sums.items():
+            self._of(key).inc(amount)
+        seen, self._seen = self._seen, {}
+        for key, values in seen.items():
+            self._write_observed(key, values)
+
+    def _write_observed(self, key: tuple[str, tuple[str, ...]], values: list[float]) -> None:
+        histogram = self._of(key)
+        if len(values) == 1:
+            histogram.observe(values[0])
+            return
+        # What ``observe`` does, for many at once. The library has no public way to.
+        bounds = BY_NAME[key[0]].buckets
+        histogram._sum.inc(sum(values))
+        for place, times in Counter(bisect_left(bounds, value) for value in values).items():
+            histogram._buckets[place].inc(times)
 
     def close(self) -> None:
         """Count what waits and close the files; what was counted stays there."""

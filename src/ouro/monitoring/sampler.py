@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import psutil
@@ -13,6 +13,8 @@ from ouro.chain.endpoint import EndpointState, EndpointStatus
 from ouro.chain.errors import ChainError
 from ouro.chain.quantity import parse_quantity
 from ouro.config.model import ChainConfig, RiskConfig
+from ouro.control import Halt
+from ouro.control.model import PERSON
 from ouro.monitoring.metrics import AnyMetrics
 from ouro.risk.limits import Exposure
 
@@ -59,13 +61,15 @@ class Sampler:
         *,
         limits: Callable[[str], RiskConfig],
         exposure: Callable[[str], Exposure | None] = lambda chain: None,
+        halts: Callable[[str], Iterable[Halt]] = lambda chain: (),
         queues: Callable[[], Mapping[str, int]] = dict,
         books_problem: Callable[[], object] = lambda: None,
     ) -> None:
-        """``limits`` and ``exposure`` of a chain; ``queues`` tells depths by name, ``books_problem`` why the books
-        can't be written."""
+        """``limits``, ``exposure`` and ``halts`` of a chain; ``queues`` tells depths by name,
+        ``books_problem`` why the books can't be written."""
         self._metrics, self._engines = metrics, engines
-        self._limits, self._exposure = limits, exposure
+        self._limits, self._exposure, self._halts = limits, exposure, halts
+        self._breakers: set[tuple[str, str]] = set()
         self._queues, self._books_problem = queues, books_problem
         self._seen: Counter[tuple[str, ...]] = Counter()
         self._peak_native: dict[str, float] = {}
@@ -93,6 +97,7 @@ class Sampler:
                 self._balances.cancel()
             self._guarded("flush", self._metrics.flush)
             self.look()
+            self._guarded("flush", self._metrics.flush)
 
     def sample(self) -> None:
         """One look at everything, and the question to the nodes for balances when it is due."""
@@ -140,6 +145,7 @@ class Sampler:
         peak = self._peak_native[chain] = max(self._peak_native.get(chain, 0.0), net)
         metrics.set("ouro_net_profit_native", net, chain)
         metrics.set("ouro_drawdown_native", peak - net, chain)
+        self._look_at_halts(chain)
         exposure = self._exposure(chain)
         if exposure is not None:
             for limit, share in limits_used(exposure, self._limits(chain)).items():
@@ -158,6 +164,17 @@ class Sampler:
             metrics.set("ouro_native_usd", usd, chain)
             metrics.set("ouro_net_profit_usd", net * usd, chain)
             metrics.set("ouro_source_update_timestamp_seconds", time.time(), chain, "prices")
+
+    def _look_at_halts(self, chain: str) -> None:
+        halts = tuple(self._halts(chain))
+        tripped = {halt.source.partition(":")[2] for halt in halts} - {""}
+        people = sum(halt.source == PERSON for halt in halts)
+        self._metrics.set("ouro_halts_in_force", people, chain, "person")
+        self._metrics.set("ouro_halts_in_force", len(halts) - people, chain, "breaker")
+        self._breakers |= {(chain, name) for name in tripped}
+        for known, name in self._breakers:
+            if known == chain:
+                self._metrics.set("ouro_breaker_tripped", float(name in tripped), chain, name)
 
     def _look_at_nodes(self, engine: Observed) -> None:
         node, chain = engine.node, engine.name

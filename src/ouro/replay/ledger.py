@@ -58,3 +58,6 @@ class CountingLedger(Ledger):
         """Count it."""
         del chain, stats
         self.counters["blocks"] += 1
+
+    def between_blocks(self) -> None:
+        """Nothing waits."""

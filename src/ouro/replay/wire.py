@@ -26,6 +26,7 @@ from ouro.types import BlockUpdate, FeedEvent, Log
 _PATIENT = FeedSettings(stall_ms=3_600_000)
 ALL_AHEAD = 16
 _KEPT = 2 * ALL_AHEAD
+_AWAKE_NS = 2_500_000
 
 
 class WireNode:
@@ -118,7 +119,10 @@ class _Heads:
         if not ready:
             await asyncio.Event().wait()
         due_ns, payload = ready[0]
-        await sleep_until(due_ns)
+        # A timer of the loop is up to 2 ms late, which a socket is not: the last stretch is waited for awake.
+        await sleep_until(due_ns - _AWAKE_NS)
+        while time.monotonic_ns() < due_ns:  # noqa: ASYNC110 - nothing announces a time
+            await asyncio.sleep(0)
         ready.popleft()
         # What is read late was there when it was due: a busy loop is part of the figure.
         return due_ns, decode(payload, self._node.label)["params"]["result"]

@@ -4,14 +4,20 @@ All amounts are the chain's native wei, and all limits hold per chain: a stuck c
 check returns None to pass, or the reason (a stable code) and the detail for people.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple, Protocol
 
 from ouro.config.model import RiskConfig
 from ouro.types import Address, Hash, Hop, Mode, Plan
 
 _NATIVE = "0x" + "00" * 20
+MAX_NETTED_HOPS = 32
+DUST_UNITS, DUST_PPM = 1_000, 100
+"""What rounding may leave of a token."""
 
 
 class Reason(StrEnum):
@@ -34,6 +40,31 @@ class Reason(StrEnum):
     DAILY_LOSS = "max_daily_loss"
     REVERTS = "max_reverts"
     WASTED_GAS = "max_wasted_gas"
+    CONFIG = "risk_config"
+    REDUCE_ONLY = "reduce_only"
+    DRAWDOWN = "drawdown_room"
+    SCREENED = "screened"
+    COLLAR = "price_collar"
+    NO_REFERENCE = "no_reference_price"
+    NO_PRICE = "no_usd_price"
+    TANK = "gas_tank"
+    BUDGET = "global_budget"
+    RULE_NOTIONAL = "limit_notional"
+    RULE_GAS = "limit_gas"
+    RULE_BID = "limit_bid"
+    RULE_LOSS = "limit_loss"
+    RULE_OPEN = "limit_open"
+    RULE_MESSAGES = "limit_messages"
+    RULE_INVENTORY = "limit_inventory"
+    RULE_CONCENTRATION = "limit_concentration"
+
+
+class References(Protocol):
+    """Prices that do not come from the pool that is asked about."""
+
+    def rate(self, hop: Hop) -> float | None:
+        """Units of ``hop.token_out`` for one of ``hop.token_in``; None where nobody else says."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +73,8 @@ class ChainCondition:
 
     ``freshness`` is the market's level of the plan's pools (ready, delayed, stale); ``halted`` says why, or is
     empty; ``books_problem`` is the ledger's, or empty. ``wrapped_native`` is what the native coin of Uniswap V4's
-    pools is worth one to one; without it the two are different tokens.
+    pools is worth one to one; without it the two are different tokens. ``references`` gives the prices of the
+    collar, ``native_usd`` what the native coin is worth for limits over all chains.
     """
 
     head_number: int
@@ -51,14 +83,15 @@ class ChainCondition:
     halted: str = ""
     books_problem: str = ""
     wrapped_native: Address | None = None
+    references: "References | None" = None
+    native_usd: float | None = None
 
     def one_token(self, one: Address, other: Address) -> bool:
         """Whether they are the same, or the native coin and its wrapped form, which the executor exchanges."""
         return one == other or {one, other} == {_NATIVE, self.wrapped_native}
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(NamedTuple):
     """What is at stake on the plan's chain already: approvals in flight and today's net result."""
 
     open_attempts: int
@@ -68,8 +101,7 @@ class Exposure:
     wasted_gas_last_hour_wei: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """One question to the gate."""
 
     plan: Plan
@@ -89,8 +121,40 @@ def worst_loss_wei(plan: Plan) -> int:
 
 
 def notional_native_wei(plan: Plan) -> int:
-    """The first hop's input in native wei at the price of the plan's own profit, rounded up."""
-    return -(-plan.notional_wei * plan.value_native_wei // plan.gross_profit_wei)
+    """What the plan spends of its profit token, in native wei at the price of its own profit, rounded up.
+
+    Of a cycle that is its first input. A netted batch may turn over more in other tokens: see ``turnover``.
+    """
+    spent = plan.notional_wei if plan.shape == "cycle" else turnover_in_profit_token(plan)
+    return -(-spent * plan.value_native_wei // plan.gross_profit_wei)
+
+
+def turnover_in_profit_token(plan: Plan) -> int:
+    """The inputs of a netted batch in its profit token, rounded up: the largest sum that any token sees.
+
+    Other tokens are valued by the batch's own trades, from the profit token outwards; what they do not reach
+    can't be valued, and the plan is refused for it before (see ``netted_problem``).
+    """
+    rate: dict[Address, Fraction] = {plan.profit_token: Fraction(1)}
+    left = list(plan.hops)
+    while left:
+        waiting: list[Hop] = []
+        for hop in left:
+            if hop.token_in in rate:
+                rate.setdefault(hop.token_out, rate[hop.token_in] * hop.amount_in_wei / hop.amount_out_wei)
+            elif hop.token_out in rate:
+                rate[hop.token_in] = rate[hop.token_out] * hop.amount_out_wei / hop.amount_in_wei
+            else:
+                waiting.append(hop)
+        if len(waiting) == len(left):
+            break
+        left = waiting
+    spent: dict[Address, Fraction] = {}
+    for hop in plan.hops:
+        if hop.token_in in rate:
+            spent[hop.token_in] = spent.get(hop.token_in, Fraction(0)) + rate[hop.token_in] * hop.amount_in_wei
+    largest = max(spent.values(), default=Fraction(0))
+    return -(-largest.numerator // largest.denominator)
 
 
 def check_mode(intent: Intent) -> Verdict:
@@ -127,7 +191,13 @@ def check_block(intent: Intent) -> Verdict:
 
 def check_sanity(intent: Intent) -> Verdict:
     """The plan means what it says: hops chain up into a cycle, amounts and gas add up."""
-    wrong = _wrong_path(intent.plan, intent.condition) or _wrong_amounts(intent.plan)
+    plan = intent.plan
+    if plan.shape == "cycle":
+        wrong = _wrong_path(plan, intent.condition)
+        gross = 0 if wrong else plan.hops[-1].amount_out_wei - plan.hops[0].amount_in_wei
+    else:
+        wrong, gross = netted_problem(plan, intent.condition)
+    wrong = wrong or _wrong_amounts(plan, gross)
     return (Reason.BAD_PLAN, wrong) if wrong else None
 
 
@@ -240,8 +310,53 @@ def _wrong_joint(before: Hop, hop: Hop, condition: ChainCondition) -> str:
     return ""
 
 
-def _wrong_amounts(plan: Plan) -> str:
-    gross = plan.hops[-1].amount_out_wei - plan.hops[0].amount_in_wei
+def netted_problem(plan: Plan, condition: ChainCondition) -> tuple[str, int]:
+    """Why a netted plan's trades don't conserve its tokens (empty: they do), and its gross profit.
+
+    Exact: summed over the trades, no token may be short by a single unit, and no other than the profit token may be
+    left over but for rounding (``DUST_UNITS``, or ``DUST_PPM`` of what is traded of it), because nothing may rest
+    in the executor. All trades have to hang together with the profit token.
+    """
+    if plan.shape != "netted":
+        return f"its shape {plan.shape!r} is not known", 0
+    hops = plan.hops
+    if not 2 <= len(hops) <= MAX_NETTED_HOPS:
+        return f"a netted plan has 2 to {MAX_NETTED_HOPS} trades, this one {len(hops)}", 0
+    if len({hop.pool for hop in hops}) != len(hops):
+        return "a pool is used twice", 0
+    profit, brought, spent = _one_name(plan.profit_token, condition), Counter[Address](), Counter[Address]()
+    joined: dict[Address, Address] = {}
+
+    def root(token: Address) -> Address:
+        while joined.get(token, token) != token:
+            token = joined[token]
+        return token
+
+    for position, hop in enumerate(hops):
+        wrong = _wrong_hop(hop)
+        if wrong:
+            return f"hop {position}: {wrong}", 0
+        ends = [_one_name(token, condition) for token in (hop.token_in, hop.token_out)]
+        spent[ends[0]] += hop.amount_in_wei
+        brought[ends[1]] += hop.amount_out_wei
+        joined[root(ends[0])] = root(ends[1])
+    for token in brought.keys() | spent.keys():
+        if root(token) != root(profit):
+            return f"what it trades of {token} has nothing to do with the profit token", 0
+        left = brought[token] - spent[token]
+        if left < 0:
+            return f"{-left} of {token} are missing", 0
+        if token != profit and left > max(DUST_UNITS, brought[token] * DUST_PPM // 1_000_000):
+            return f"{left} of {token} would be left in the executor", 0
+    return "", brought[profit] - spent[profit]
+
+
+def _one_name(token: Address, condition: ChainCondition) -> Address:
+    """The wrapped coin's address for the native one, which the executor exchanges."""
+    return condition.wrapped_native if token == _NATIVE and condition.wrapped_native else token
+
+
+def _wrong_amounts(plan: Plan, gross: int) -> str:
     if gross <= 0 or gross != plan.gross_profit_wei:
         return f"the hops bring {gross}, the plan says {plan.gross_profit_wei}"
     if plan.bribe_wei < 0 or plan.loan_fee_wei < 0:

@@ -100,12 +100,25 @@ class ChainRisk:
         self._finals[attempt_id] = _Final(plan, day, net_wei)
         self._net_by_day[day] += net_wei
 
-    def reopen(self, attempt: Attempt, plan: Plan | None) -> None:
-        """The outcome was withdrawn: its result does not count, and the attempt is in flight again."""
+    def net_of(self, attempt_id: str) -> int | None:
+        """The net result that counts of an attempt, None where none does."""
+        final = self._finals.get(attempt_id)
+        return None if final is None else final.net_wei
+
+    def remember(self, plan: Plan) -> None:
+        """This order was approved before, though nothing of it is in flight."""
+        self._seen[plan_key(plan)] = None
+
+    def reopen(self, attempt: Attempt, plan: Plan | None) -> Plan | None:
+        """The outcome was withdrawn: its result does not count, and the attempt is in flight again.
+
+        Returns the plan that is, where it is known.
+        """
         final = self._withdraw(attempt.attempt_id)
         known = final.plan if final is not None and final.plan is not None else plan
         if known is not None and attempt.kind is AttemptKind.TRADE:
             self.reserve(known)
+        return known
 
     def _withdraw(self, attempt_id: str) -> _Final | None:
         final = self._finals.pop(attempt_id, None)

@@ -38,29 +38,110 @@ def cycle_ids(edges: Int32) -> Int64:
     return (state >> np.uint64(1)).astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Candidates in the order in which they were found: a row of ``edges`` (padded with -1) each.
+
+    For whoever looks at the best few of ten thousand: ordering all of them takes longer than finding them.
+    """
+
+    edges: Int32
+    hops: Int8
+    start_tokens: Int32
+    amounts_in: Float64
+    profits: Float64
+    values: Float64
+
+    def at(self, row: int) -> Candidate:
+        """One row."""
+        return Candidate(
+            cycle_id=self.cycle_id(row),
+            edges=tuple(self.edges[row, : self.hops[row]].tolist()),
+            start_token=int(self.start_tokens[row]),
+            amount_in=float(self.amounts_in[row]),
+            profit=float(self.profits[row]),
+            value=float(self.values[row]),
+        )
+
+    def cycle_id(self, row: int) -> int:
+        """The stable number of one row."""
+        return int(cycle_ids(self.edges[row : row + 1])[0])
+
+
 class Candidates(Sequence[Candidate]):
     """An immutable sequence of candidates, kept as columns; a ``Candidate`` is made when it is asked for.
 
-    Sorted by value (largest first), then fewer hops, then edge ids, so the order is the same in every run.
+    Sorted by value (largest first), then fewer hops, then edge ids, so the order is the same in every run; sorted
+    when it is first looked at as a sequence. ``found`` has the same in no order.
     """
 
-    __slots__ = ("amounts_in", "cycle_ids", "edges", "hops", "profits", "start_tokens", "values")
+    __slots__ = ("_cycle_ids", "_ordered", "found")
 
     def __init__(
         self, edges: Int32, hops: Int8, start_tokens: Int32, amounts_in: Float64, profits: Float64, values: Float64
     ) -> None:
-        keys = (*(edges[:, column] for column in reversed(range(edges.shape[1]))), hops, -values)
-        order = np.lexsort(keys)
-        self.edges = edges[order]
-        self.hops = hops[order]
-        self.start_tokens = start_tokens[order]
-        self.amounts_in = amounts_in[order]
-        self.profits = profits[order]
-        self.values = values[order]
-        self.cycle_ids = cycle_ids(self.edges)
+        """The columns are kept, not copied."""
+        self.found = Columns(edges, hops, start_tokens, amounts_in, profits, values)
+        self._ordered: Columns | None = None
+        self._cycle_ids: Int64 | None = None
+
+    @property
+    def ordered(self) -> Columns:
+        """The columns, sorted."""
+        if self._ordered is None:
+            found = self.found
+            edges = found.edges
+            keys = (*(edges[:, column] for column in reversed(range(edges.shape[1]))), found.hops, -found.values)
+            order = np.lexsort(keys)
+            self._ordered = Columns(
+                edges[order],
+                found.hops[order],
+                found.start_tokens[order],
+                found.amounts_in[order],
+                found.profits[order],
+                found.values[order],
+            )
+        return self._ordered
+
+    @property
+    def edges(self) -> Int32:
+        """Edge ids, a row each."""
+        return self.ordered.edges
+
+    @property
+    def hops(self) -> Int8:
+        """How many of a row count."""
+        return self.ordered.hops
+
+    @property
+    def start_tokens(self) -> Int32:
+        """Ids of the tokens that cycles begin and end with."""
+        return self.ordered.start_tokens
+
+    @property
+    def amounts_in(self) -> Float64:
+        """Float optima."""
+        return self.ordered.amounts_in
+
+    @property
+    def profits(self) -> Float64:
+        """In the start token's smallest unit."""
+        return self.ordered.profits
+
+    @property
+    def values(self) -> Float64:
+        """In the common unit."""
+        return self.ordered.values
+
+    @property
+    def cycle_ids(self) -> Int64:
+        """Stable numbers of all rows."""
+        if self._cycle_ids is None:
+            self._cycle_ids = cycle_ids(self.ordered.edges)
+        return self._cycle_ids
 
     def __len__(self) -> int:
-        return len(self.hops)
+        return len(self.found.hops)
 
     @overload
     def __getitem__(self, index: int) -> Candidate: ...
@@ -69,14 +150,7 @@ class Candidates(Sequence[Candidate]):
     def __getitem__(self, index: int | slice) -> Candidate | list[Candidate]:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        return Candidate(
-            cycle_id=int(self.cycle_ids[index]),
-            edges=tuple(self.edges[index, : self.hops[index]].tolist()),
-            start_token=int(self.start_tokens[index]),
-            amount_in=float(self.amounts_in[index]),
-            profit=float(self.profits[index]),
-            value=float(self.values[index]),
-        )
+        return self.ordered.at(range(len(self))[index])
 
     def __repr__(self) -> str:
         return f"Candidates({len(self)})"

@@ -13,7 +13,7 @@ from ouro.search.cycles import DEFAULT_BUDGET_BYTES, CycleBudgetError, CycleInde
 from ouro.search.graph import SearchInputError, TokenGraph, build_graph
 from ouro.search.screen import refresh_pools, screen_touched
 from ouro.search.sizing import scratch
-from ouro.search.walk import UNTOUCHED, sweep_bounds, walk_touched
+from ouro.search.walk import UNTOUCHED, lanes, sweep_bounds, walk_touched
 
 __all__ = ["Candidate", "Candidates", "Finder", "Method", "SearchInputError", "SearchStats"]
 
@@ -120,6 +120,7 @@ class Finder:
         self._n_pools = int(arrays.n_pools)
         self._pool_edge_start: Int64 = np.ascontiguousarray(arrays.pool_edge_start[: self._n_pools + 1], np.int64)
         self._rates: Float64 = np.zeros(graph.n_edges, dtype=np.float64)
+        self._depths: Float64 = np.full(graph.n_edges, np.inf, dtype=np.float64)
         self._enabled: Bool = np.zeros(self._n_pools, dtype=np.bool_)
         self._rank: Int32 = np.full(self._n_pools, UNTOUCHED, dtype=np.int32)
         self._start_of_token: Int32 = np.full(graph.n_tokens, -1, dtype=np.int32)
@@ -128,7 +129,7 @@ class Finder:
         if self._method is Method.INDEX:
             self._index = CycleIndex.of_graph(graph, self._n_pools, self._budget_bytes)
             self._stamp: Int64 = np.zeros(len(self._index), dtype=np.int64)
-        shape = (self._max_hops, graph.n_tokens, len(graph.starts))
+        shape = (self._max_hops, graph.n_tokens, lanes(len(graph.starts)))
         self._reach: Float64 = np.zeros(shape if self._index is None else (1, 1, 1), dtype=np.float64)
         self._back: Float64 = np.zeros_like(self._reach)
         self._refresh(np.arange(self._n_pools, dtype=np.int32))
@@ -179,12 +180,13 @@ class Finder:
         self.stats = SearchStats(len(touched), looked, found, max(0.0, float(min_profit)))
         rows = self._rows
         start = rows.start[:found]
+        # copies: the rows are written again by the next evaluation
         return Candidates(
-            rows.edges[:found],
-            rows.hops[:found],
+            rows.edges[:found].copy(),
+            rows.hops[:found].copy(),
             self._graph.starts[start],
-            rows.amounts_in[:found],
-            rows.profits[:found],
+            rows.amounts_in[:found].copy(),
+            rows.profits[:found].copy(),
             rows.profits[:found] * values[start],
         )
 
@@ -236,6 +238,7 @@ class Finder:
             arrays.seg_count,
             arrays.segs,
             self._rates,
+            self._depths,
         )
 
     def _run(self, touched: Int32, thresholds: Float64, again: bool = False) -> tuple[int, int]:
@@ -277,9 +280,12 @@ class Finder:
             sweep_bounds(
                 self._max_hops,
                 graph.starts,
+                graph.out_start,
                 graph.out_edges,
-                graph.token_in,
-                graph.token_out,
+                graph.out_heads,
+                graph.in_start,
+                graph.in_edges,
+                graph.in_tails,
                 self._rates,
                 self._reach,
                 self._back,
@@ -300,6 +306,7 @@ class Finder:
             graph.token_out,
             graph.distance,
             self._rates,
+            self._depths,
             self._reach,
             self._back,
             self._rank,

@@ -17,8 +17,9 @@ def refresh_pools(
     seg_count: Int32,
     segs: Float64,
     rates: Float64,
+    depths: Float64,
 ) -> None:
-    """Write the marginal rates of every edge of ``pools``."""
+    """Write the marginal rates and depths of every edge of ``pools``."""
     for index in range(pools.shape[0]):
         pool = pools[index]
         refresh_rates(
@@ -30,6 +31,7 @@ def refresh_pools(
             seg_count,
             segs,
             rates,
+            depths,
         )
 
 

@@ -40,10 +40,13 @@ def refresh_rates(
     seg_count: Int32,
     segs: Float64,
     rates: Float64,
+    depths: Float64,
 ) -> None:
-    """Write the marginal rates (fee included) of edges ``edge_from..edge_to``; 0 where an edge can't trade."""
+    """Write the marginal rates (fee included) of edges ``edge_from..edge_to``, 0 where an edge can't trade, and
+    their depths (see ``depth_of``)."""
     for edge in range(edge_from, edge_to):
         rate = 0.0
+        depths[edge] = np.inf
         first = seg_start[edge]
         if seg_count[edge] > 0 and 0 <= first < segs.shape[0] and enabled[edge_pool[edge]]:
             r_in, r_out, gamma = segs[first, 0], segs[first, 1], segs[first, 2]
@@ -51,7 +54,43 @@ def refresh_rates(
                 rate = gamma * r_out / r_in
                 if not (0.0 < rate < np.inf):
                     rate = 0.0
+                else:
+                    depths[edge] = depth_of(int(first), int(first) + seg_count[edge], segs)
         rates[edge] = rate
+
+
+@njit(cache=True, nogil=True)
+def depth_of(first: int, end: int, segs: Float64) -> float:
+    """The least R for which no input x gives more than rate·x / (1 + rate·x/R): how much there is to be had.
+
+    For one unbounded segment that is its reserve. The root of the marginal rate falls linearly with the output,
+    within each segment; a line from the same start that is above it at the end of each is above it everywhere.
+    Infinite where a segment can't be used or the rate rises again.
+    """
+    start = math.sqrt(segs[first, 2] * segs[first, 1] / segs[first, 0])
+    received = 0.0
+    depth = 0.0
+    for row in range(first, end):
+        r_in, r_out, gamma, cap = segs[row, 0], segs[row, 1], segs[row, 2], segs[row, 3]
+        if not is_usable(r_in, r_out, gamma, cap):
+            return np.inf
+        root = math.sqrt(gamma * r_out / r_in) / start
+        if root > 1.0:
+            return np.inf
+        if received > 0.0 and root < 1.0:
+            depth = max(depth, received / (1.0 - root))
+        if cap == np.inf:
+            # falls to nothing at the end of the reserve
+            return max(depth, received + r_out)
+        net = gamma * cap
+        left = r_in / (r_in + net)
+        output = r_out * (1.0 - left)
+        received += output
+        root *= left
+        if not root < 1.0:
+            return np.inf
+        depth = max(depth, received / (1.0 - root))
+    return max(depth, received)
 
 
 @njit(cache=True, nogil=True)

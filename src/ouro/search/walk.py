@@ -3,8 +3,9 @@
 Branch and bound that is exact: a cycle pays only if the product of its marginal rates is above 1, and the product
 of the rest of a path is bounded by the best product over *walks* of that length, which a few sweeps over all edges
 give for every token at once (Bellman-Ford with products). A branch whose product times that bound is not
-above 1 holds no profitable cycle. In a market near its balance nearly every branch ends at once, so the cost
-follows the number of profitable cycles, not the number of cycles.
+above 1 holds no profitable cycle. What a cycle pays is bounded as well, by what its shallowest pool holds: branches
+below the value that is asked for are cut the same way. In a market near its balance nearly every branch ends at
+once, so the cost follows the number of profitable cycles, not the number of cycles.
 
 Each cycle is found once per start token: from the touched pool of the lowest rank on it, pools of lower rank
 being closed to the search.
@@ -19,53 +20,91 @@ from ouro.search.sizing import MAX_HOPS, size_path
 
 # products taken in another order differ in the last digits; a branch is cut only when clearly below
 _CUT = 1.0 - 1e-9
+_SLACK = 1e-9
 UNTOUCHED = 2**31 - 1
+
+
+LANES = 8
+"""Start tokens are worked on by so many at once: a whole row of bounds stays in the processor's vectors."""
+
+
+def lanes(n_starts: int) -> int:
+    """Width of the bounds for so many start tokens."""
+    return -(-n_starts // LANES) * LANES
 
 
 @njit(cache=True, nogil=True)
 def sweep_bounds(
     max_hops: int,
     starts: Int32,
-    edges: Int32,
-    token_in: Int32,
-    token_out: Int32,
+    out_start: Int64,
+    out_edges: Int32,
+    out_heads: Int32,
+    in_start: Int64,
+    in_edges: Int32,
+    in_tails: Int32,
     rates: Float64,
     reach: Float64,
     back: Float64,
 ) -> None:
-    """Best products of rates between the start tokens and every token; shapes (max_hops, n_tokens, n_starts).
+    """Best products of rates between the start tokens and every token; shapes (max_hops, n_tokens, lanes).
 
     ``reach[k, t, s]``: walks of exactly k hops from start s to t; ``back[k, t, s]``: of at most k hops from t to s,
-    both not meeting s between. Row 0 is unused.
+    both not meeting s between. Row 0 and the lanes beyond the start tokens are unused.
     """
-    n_starts = starts.shape[0]
-    reach[:] = 0.0
-    back[:] = 0.0
-    for k in range(1, max_hops):
-        if k > 1:
-            back[k] = back[k - 1]
-        for index in range(edges.shape[0]):
-            edge = edges[index]
-            rate = rates[edge]
-            if rate <= 0.0:
-                continue
-            tail = token_in[edge]
-            head = token_out[edge]
-            for s in range(n_starts):
-                start = starts[s]
-                if k == 1:
-                    if tail == start and rate > reach[1, head, s]:
-                        reach[1, head, s] = rate
-                    if head == start and rate > back[1, tail, s]:
-                        back[1, tail, s] = rate
-                    continue
-                if tail != start and head != start:
-                    forward = reach[k - 1, tail, s] * rate
-                    if forward > reach[k, head, s]:
-                        reach[k, head, s] = forward
-                    backward = rate * back[k - 1, head, s]
-                    if backward > back[k, tail, s]:
-                        back[k, tail, s] = backward
+    if max_hops < 2:
+        return
+    reach[1] = 0.0
+    back[1] = 0.0
+    for s in range(starts.shape[0]):
+        start = starts[s]
+        for index in range(out_start[start], out_start[start + 1]):
+            rate = rates[out_edges[index]]
+            if rate > reach[1, out_heads[index], s]:
+                reach[1, out_heads[index], s] = rate
+        for index in range(in_start[start], in_start[start + 1]):
+            rate = rates[in_edges[index]]
+            if rate > back[1, in_tails[index], s]:
+                back[1, in_tails[index], s] = rate
+        reach[1, start, s] = back[1, start, s] = 0.0
+    for k in range(2, max_hops):
+        _sweep(in_start, in_edges, in_tails, rates, reach[k - 1], reach[k], False)
+        _sweep(out_start, out_edges, out_heads, rates, back[k - 1], back[k], True)
+        # what is 0 at a start token can't be gone on from: walks don't meet it between
+        for s in range(starts.shape[0]):
+            reach[k, starts[s], s] = back[k, starts[s], s] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _sweep(
+    row_start: Int64, edges: Int32, others: Int32, rates: Float64, before: Float64, after: Float64, keep: bool
+) -> None:
+    """``after[t]`` becomes the best of rate · ``before[other]`` over the edges of t's row, lane by lane; with
+    ``keep`` also of ``before[t]``."""
+    best = np.empty(LANES, dtype=np.float64)
+    for block in range(0, before.shape[1], LANES):
+        for token in range(before.shape[0]):
+            for lane in range(LANES):
+                best[lane] = before[token, block + lane] if keep else 0.0
+            for index in range(row_start[token], row_start[token + 1]):
+                rate = rates[edges[index]]
+                other = others[index]
+                for lane in range(LANES):
+                    value = rate * before[other, block + lane]
+                    best[lane] = value if value > best[lane] else best[lane]
+            for lane in range(LANES):
+                after[token, block + lane] = best[lane]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _may_bring(gain: float, deepest: float, least: float) -> bool:
+    """Whether a cycle may pay more than ``least``: its rates multiply to at most ``gain``, and it ends with at most
+    ``deepest`` units, what the shallowest of its pools holds as it arrives at the end.
+
+    A path of rate a through a pool of such a depth d pays at most (1 - 1/√a)²·d, and (√a - 1) ≤ (a - 1)/2.
+    """
+    excess = abs(gain - 1.0) + _SLACK
+    return excess * excess * deepest * (1.0 + _SLACK) >= 4.0 * gain * least
 
 
 @njit(cache=True, nogil=True)
@@ -85,6 +124,7 @@ def walk_touched(
     token_out: Int32,
     distance: np.ndarray,
     rates: Float64,
+    depths: Float64,
     reach: Float64,
     back: Float64,
     rank: Int32,
@@ -113,6 +153,8 @@ def walk_touched(
     levels = np.empty(MAX_HOPS + 1, dtype=np.int32)
     ends = np.empty(MAX_HOPS + 1, dtype=np.int32)
     product = np.empty(MAX_HOPS + 1, dtype=np.float64)
+    # least depth of the hops so far, in units of the token that the path has come to
+    depth_here = np.empty(MAX_HOPS + 1, dtype=np.float64)
     cursor = np.empty(MAX_HOPS + 1, dtype=np.int64)
     stop = np.empty(MAX_HOPS + 1, dtype=np.int64)
     capacity = found_hops.shape[0]
@@ -139,11 +181,13 @@ def walk_touched(
                     ahead = 1.0 if head == start else back[after, head, s]
                     behind = 1.0 if before == 0 else reach[before, tail, s]
                     looked += 1
-                    if not (behind * rates[root] * ahead > _CUT):
+                    most = behind * rates[root] * ahead
+                    if not (most > _CUT and _may_bring(most, depths[root] * ahead, min_profits[s])):
                         continue
                     # levels 1..before go backwards from the root's tail, later ones forwards from its head
                     path[before] = root
                     product[0] = rates[root]
+                    depth_here[0] = depths[root]
                     ends[0] = tail
                     depth = 0
                     entering = True
@@ -158,7 +202,7 @@ def walk_touched(
                                 gain = 1.0
                                 for hop in range(n_hops):
                                     gain *= rates[path[hop]]
-                                if gain > 1.0:
+                                if gain > 1.0 and _may_bring(gain, depth_here[depth], min_profits[s]):
                                     amount, profit = size_path(
                                         path, n_hops, seg_start, seg_count, segs, cost_ppm, work, position
                                     )
@@ -204,13 +248,16 @@ def walk_touched(
                             left = before - depth - 1
                             if left > 0 and token == start:
                                 continue
+                            beyond = ahead
                             bound = ahead * (1.0 if left == 0 else reach[left, token, s])
+                            deepest = min(depth_here[depth], depths[edge] * product[depth])
                         else:
                             edge = out_edges[index]
                             token = out_heads[index]
-                            bound = 1.0 if token == start else back[max_hops - depth - 2, token, s]
+                            beyond = bound = 1.0 if token == start else back[max_hops - depth - 2, token, s]
+                            deepest = min(depth_here[depth] * rates[edge], depths[edge])
                         gain = product[depth] * rates[edge]
-                        if not (gain * bound > _CUT):
+                        if not (gain * bound > _CUT and _may_bring(gain * bound, deepest * beyond, min_profits[s])):
                             continue
                         next_pool = edge_pool[edge]
                         if rank[next_pool] < order or next_pool == pool:
@@ -227,6 +274,7 @@ def walk_touched(
                         if clash:
                             continue
                         product[depth + 1] = gain
+                        depth_here[depth + 1] = deepest
                         depth += 1
                         if backwards:
                             path[before - depth] = edge

@@ -5,14 +5,10 @@ confused engine can neither move what operators and owner hold nor lift what res
 limits it can burn gas and divert a cycle's gain, by a plan with ``minProfit`` 0: see docs/security/executor.md.
 """
 
-from collections import deque
-
 from ouro.config.model import ChainConfig, OuroConfig
 from ouro.execution.program import bribe_share_ppm
 from ouro.signer.messages import Refusal, SignRequest
 from ouro.types import AttemptKind, Mode
-
-_MINUTE_NS = 60 * 10**9
 
 
 class Caps:
@@ -35,6 +31,8 @@ class Caps:
             return Refusal("chain_id", asked)
         if request.operator not in chain.operators:
             return Refusal("unknown_operator", f"{request.operator[:50]!r} is no operator of {request.chain}")
+        if request.notional_gwei < 0 or request.native_usd_micro < 0:
+            return Refusal("malformed", "notional_gwei and native_usd_micro can't be negative")
         return self._check_destination(request, chain) or self._check_gas(request)
 
     def _check_destination(self, request: SignRequest, chain: ChainConfig) -> Refusal | None:
@@ -68,24 +66,3 @@ class Caps:
         if tip > fee:
             return Refusal("fee_cap", f"priority fee {tip} wei is above the whole fee per gas {fee} wei")
         return None
-
-
-class RateLimit:
-    """At most ``per_minute`` new signatures in any 60 seconds; times are nanoseconds of one clock."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
-        self._times_ns: deque[int] = deque()
-
-    def check(self, now_ns: int) -> Refusal | None:
-        """None when one more may be signed now."""
-        while self._times_ns and now_ns - self._times_ns[0] >= _MINUTE_NS:
-            self._times_ns.popleft()
-        if len(self._times_ns) < self._per_minute:
-            return None
-        allowed = f"{self._per_minute} transactions a minute are allowed (signer.max_transactions_per_minute)"
-        return Refusal("rate", allowed)
-
-    def record(self, now_ns: int) -> None:
-        """Count one signature."""
-        self._times_ns.append(now_ns)

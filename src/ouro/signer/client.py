@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from ouro.hashing import keccak
 from ouro.signer.messages import (
@@ -13,11 +17,18 @@ from ouro.signer.messages import (
     Addresses,
     AddressesRequest,
     Answer,
+    BudgetLeft,
     FrameError,
+    HeartbeatRequest,
+    LeaseGranted,
+    LeaseRequest,
+    Outstanding,
+    OutstandingRequest,
     PingRequest,
     Pong,
     Refusal,
     Request,
+    SettledRequest,
     SignedTransaction,
     SignRequest,
     decode_answer,
@@ -27,7 +38,7 @@ from ouro.signer.messages import (
 from ouro.signer.unixsocket import peer_uid, reachable
 from ouro.types import Address
 
-_A = TypeVar("_A", SignedTransaction, Pong, Addresses)
+_A = TypeVar("_A", SignedTransaction, Pong, Addresses, LeaseGranted, BudgetLeft, Outstanding)
 
 
 class SignerError(Exception):
@@ -65,14 +76,64 @@ class SignerClient:
         self._socket = socket
         self._timeout_s = timeout_ms / 1000
         self._lock = asyncio.Lock()
+        self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self._epochs: dict[str, int] = {}
+        self._prices: dict[str, int] = {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def sign(self, request: SignRequest) -> SignedTransaction:
-        """The signed transaction. Raises SignerRefused or SignerUnavailable."""
+        """The signed transaction. Raises SignerRefused or SignerUnavailable.
+
+        The first request of a chain acquires its lease. Once it is lost ("fenced") it stays lost: another process
+        has the chain, and this one must end.
+        """
+        epoch = self._epochs.get(request.chain) or await self.acquire(request.chain)
+        price = self._prices.get(request.chain, request.native_usd_micro)
+        request = msgspec.structs.replace(request, epoch=epoch, native_usd_micro=price)
         signed = await self._ask(request, SignedTransaction)
         if "0x" + keccak(signed.raw).hex() != signed.tx_hash:
             raise SignerUnavailable(f"{self._socket}: answered with a hash that is not that of its transaction")
         return signed
+
+    def set_price(self, chain: str, native_usd: float) -> None:
+        """What a coin of ``chain`` is worth, for the limits in USD over all chains."""
+        self._prices[chain] = round(native_usd * 1_000_000) if 0 < native_usd < 1e9 else 0
+
+    async def acquire(self, chain: str, patience_ms: int = 0) -> int:
+        """Become the holder of ``chain``; the epoch. Again the same if this client has it.
+
+        A holder that is just going is waited for. Raises SignerRefused ("lease_held") or SignerUnavailable.
+        """
+        deadline = time.monotonic() + patience_ms / 1000
+        while True:
+            try:
+                granted = await self._ask(LeaseRequest(chain, self.holder), LeaseGranted)
+            except SignerRefused as refusal:
+                if refusal.reason != "lease_held" or time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(0.1)
+                continue
+            self._epochs[chain] = granted.epoch
+            return granted.epoch
+
+    def epoch(self, chain: str) -> int:
+        """The epoch that was acquired, 0 without."""
+        return self._epochs.get(chain, 0)
+
+    async def heartbeat(self, chain: str) -> BudgetLeft:
+        """Keep the lease; what is left of the limits over all chains. Raises SignerRefused ("fenced")."""
+        return await self._ask(HeartbeatRequest(chain, self.epoch(chain)), BudgetLeft)
+
+    async def settled(
+        self, chain: str, settled: Sequence[tuple[str, int]], reopened: Sequence[str] = ()
+    ) -> BudgetLeft:
+        """Report outcomes (transaction hash, net gwei) and withdrawn ones: their share is free, or taken, again."""
+        request = SettledRequest(chain, self.epoch(chain), tuple(settled), tuple(reopened))
+        return await self._ask(request, BudgetLeft)
+
+    async def outstanding(self, chain: str, min_age_ms: int = 0) -> tuple[str, ...]:
+        """Trades of ``chain`` that were signed and have no outcome for the signer."""
+        return (await self._ask(OutstandingRequest(chain, self.epoch(chain), min_age_ms), Outstanding)).tx_hashes
 
     async def addresses(self) -> tuple[Address, ...]:
         """Accounts whose keys the signer holds."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ouro.config.model import OuroConfig
 from ouro.signer.keys import KeyRing, KeystoreError, load_keys
-from ouro.signer.memory import LogError, RequestLog
+from ouro.signer.requestlog import LogError, RequestLog
 from ouro.signer.server import SignerServer
 from ouro.signer.service import SignerService
 from ouro.signer.unixsocket import SocketError, listen
@@ -27,7 +27,7 @@ def run_signer(config: OuroConfig) -> int:
     try:
         keys = load_keys(config.signer)
         _check_operators(config, keys)
-        log = RequestLog(request_log_path(config))
+        log = RequestLog(request_log_path(config), config.signer.gate.log_rotate_bytes)
         try:
             service = SignerService(config, keys, log)
             asyncio.run(_serve(config, service, keys))

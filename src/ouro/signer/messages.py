@@ -20,7 +20,9 @@ class SignRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One transaction to sign, in the clear, so that the signer can check every field of it.
 
     Addresses and storage slots are 0x-hex. On ``legacy`` transactions ``max_fee_per_gas_wei`` is the gas price.
-    A cancel goes from the operator to itself with nothing in it. ``strategy`` is what halts call the trade.
+    A cancel goes from the operator to itself with nothing in it. ``strategy`` is what halts call the trade,
+    ``epoch`` the sender's lease of the chain; ``notional_gwei`` and ``native_usd_micro`` (price of a whole native
+    coin in millionths of a USD) are for the limits over all chains.
     """
 
     chain: str
@@ -37,6 +39,9 @@ class SignRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data: bytes = b""
     access_list: AccessList = ()
     strategy: str = ""
+    epoch: int = 0
+    notional_gwei: int = 0
+    native_usd_micro: int = 0
 
     def __repr__(self) -> str:
         return f"SignRequest({self.kind.value} {self.chain} {self.operator} nonce {self.nonce})"
@@ -60,6 +65,59 @@ class AddressesRequest(msgspec.Struct, frozen=True, tag="addresses"):
     """Which accounts can sign?"""
 
 
+class LeaseRequest(msgspec.Struct, frozen=True, tag="lease"):
+    """``holder`` (a process's own random name) wants to be the one that trades on ``chain``."""
+
+    chain: str
+    holder: str
+
+
+class HeartbeatRequest(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """The holder is alive, and asks what is left of the limits over all chains."""
+
+    chain: str
+    epoch: int
+
+
+class SettledRequest(msgspec.Struct, frozen=True, tag="settled"):
+    """Outcomes of trades that were signed: (transaction hash, net result in gwei), and withdrawn ones (reorgs)."""
+
+    chain: str
+    epoch: int
+    settled: tuple[tuple[str, int], ...] = ()
+    reopened: tuple[str, ...] = ()
+
+
+class OutstandingRequest(msgspec.Struct, frozen=True, tag="outstanding"):
+    """Which signed trades of ``chain`` have no outcome yet, and are at least so old?"""
+
+    chain: str
+    epoch: int
+    min_age_ms: int = 0
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, tag="lease"):
+    """From now on only requests with this epoch are signed for the chain."""
+
+    chain: str
+    epoch: int
+
+
+class BudgetLeft(msgspec.Struct, frozen=True, tag="budget"):
+    """What all chains together may still use; USD in millionths, None without a limit."""
+
+    open_attempts: int
+    notional_usd_micro: int | None = None
+    gas_usd_micro: int | None = None
+    loss_usd_micro: int | None = None
+
+
+class Outstanding(msgspec.Struct, frozen=True, tag="outstanding"):
+    """Transaction hashes of trades in flight."""
+
+    tx_hashes: tuple[str, ...]
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The signer answers; ``halted`` when its halt file makes it refuse everything."""
 
@@ -80,8 +138,9 @@ class Refusal(msgspec.Struct, frozen=True, tag="refused"):
     detail: str
 
 
-Request: TypeAlias = SignRequest | PingRequest | AddressesRequest
-Answer: TypeAlias = SignedTransaction | Pong | Addresses | Refusal
+LeaseholderRequest: TypeAlias = HeartbeatRequest | SettledRequest | OutstandingRequest
+Request: TypeAlias = SignRequest | PingRequest | AddressesRequest | LeaseRequest | LeaseholderRequest
+Answer: TypeAlias = SignedTransaction | Pong | Addresses | Refusal | LeaseGranted | BudgetLeft | Outstanding
 
 
 class FrameError(Exception):

@@ -18,6 +18,7 @@ class SignerServer:
         self._listener = listener
         self._stop = asyncio.Event()
         self._connections: set[asyncio.StreamWriter] = set()
+        self._count = 0
 
     def stop(self) -> None:
         """Let `run` end."""
@@ -39,16 +40,19 @@ class SignerServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        self._count += 1
+        connection = self._count
         try:
             if peer_uid(writer.get_extra_info("socket")) == os.geteuid():
-                await self._converse(reader, writer)
+                await self._converse(reader, writer, connection)
         except (ConnectionError, asyncio.CancelledError):
             pass  # the peer is gone; nothing is owed to it
         finally:
             self._connections.discard(writer)
+            self._service.hung_up(connection)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
         while True:
             try:
                 body = await read_frame(reader)
@@ -60,5 +64,5 @@ class SignerServer:
                 writer.write(encode_frame(self._service.refuse_frame(str(error)[:300])))
                 await writer.drain()
                 return
-            writer.write(encode_frame(self._service.answer(request)))
+            writer.write(encode_frame(self._service.answer(request, connection)))
             await writer.drain()

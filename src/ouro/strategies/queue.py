@@ -1,7 +1,7 @@
 """The candidates of a block in the order in which they are worth a look: by what they can bring at most after gas.
 
-A finder may hand on ten thousand cycles through one pool that is off its price. All of them are ordered and
-filtered as columns; only the few that are finished exactly become objects.
+A finder may hand on ten thousand cycles through one pool that is off its price. All of them are looked at as
+columns; only the few that are finished exactly become objects.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ouro.search.candidates import Candidates, Columns
 from ouro.strategies.gas import LEAST_HOP_GAS, TRANSACTION_GAS
-from ouro.strategies.kernels.queue import cover, next_free
+from ouro.strategies.kernels.queue import best_free, bounds_and_pools, cover
 
 CARRY_SHARE = 0.75
 """Base fees fall by at most an eighth a block: what misses its gas by less than this may pay in the next block."""
@@ -40,9 +41,10 @@ class CandidateLike(Protocol):
 
 
 class CandidateQueue:
-    """``candidates`` by falling bound, then ``cycle_id``; those that can't pay their gas are left out.
+    """``candidates`` by falling bound, then edge ids; those that can't pay their gas are left out.
 
-    The bound is the float value less the gas of the transaction and of the cheapest hops.
+    The bound is the float value less the gas of the transaction and of the cheapest hops. Nothing is sorted: few of
+    many are looked at, and one look over all of them is quicker than their order.
     """
 
     def __init__(
@@ -52,23 +54,19 @@ class CandidateQueue:
         n_pools: int,
         gas_price_wei: int,
     ) -> None:
-        self._candidates = candidates
-        values, hops, ids, edges = _columns(candidates)
-        gas_cost = float(gas_price_wei) * (TRANSACTION_GAS + LEAST_HOP_GAS * hops.astype(np.float64))
-        self._bounds = values - gas_cost
-        # padding points at some pool; nobody looks beyond ``hops``
-        self._pools = np.ascontiguousarray(edge_pool[np.maximum(edges, 0)])
-        self._hops = hops
-        self._ids = ids
-        self._values, self._gas_cost = values, gas_cost
-        paying = np.flatnonzero(self._bounds > 0.0)
-        self._order = paying[np.lexsort((paying, ids[paying], -self._bounds[paying]))]
-        self._at = 0
+        self._found = _columns(candidates)
+        found = self._found
+        self._bounds, self._gas_cost, self._pools = bounds_and_pools(
+            found.values, found.hops, found.edges, edge_pool, float(gas_price_wei), TRANSACTION_GAS, LEAST_HOP_GAS
+        )
+        self._done = np.zeros(len(self._bounds), dtype=np.bool_)
+        self._next: int | None = None
         self._taken = np.zeros(n_pools, dtype=np.bool_)
 
     def take(self, pool_ids: Sequence[int]) -> None:
         """Candidates through these pools don't come up any more."""
         self._taken[list(pool_ids)] = True
+        self._next = None
 
     def is_taken(self, pool_ids: Sequence[int]) -> bool:
         """Whether one of these pools was taken."""
@@ -76,42 +74,44 @@ class CandidateQueue:
 
     def head(self) -> tuple[float, int, int] | None:
         """``(-bound, cycle_id, index)`` of the next candidate; None when there is none left."""
-        self._at = int(next_free(self._order, self._at, self._pools, self._hops, self._taken))
-        if self._at >= len(self._order):
+        if self._next is None:
+            found = self._found
+            self._next = int(best_free(self._bounds, self._pools, found.hops, self._taken, self._done, found.edges))
+        if self._next < 0:
             return None
-        index = int(self._order[self._at])
-        return -float(self._bounds[index]), int(self._ids[index]), index
+        return -float(self._bounds[self._next]), self._found.cycle_id(self._next), self._next
 
     def pop(self) -> CandidateLike:
         """The candidate that ``head`` told of."""
-        index = int(self._order[self._at])
-        self._at += 1
-        return self._candidates[index]
+        head = self.head()
+        if head is None:
+            raise IndexError("nothing is left in the queue")
+        self._done[head[2]] = True
+        self._next = None
+        return self._found.at(head[2])
 
     def pools_of(self, index: int) -> list[int]:
         """Pool ids of a candidate, in path order."""
-        return self._pools[index, : self._hops[index]].tolist()
+        return self._pools[index, : self._found.hops[index]].tolist()
 
     def near(self) -> list[int]:
         """Pool ids that have one of every candidate whose value is not far below its gas."""
-        rows = np.flatnonzero(self._values > CARRY_SHARE * self._gas_cost)
-        rows = rows[np.lexsort((rows, self._ids[rows], -self._bounds[rows]))]
-        return cover(rows, self._pools, self._hops, np.zeros(len(self._taken), dtype=np.bool_)).tolist()
+        found, marked = self._found, np.zeros(len(self._taken), dtype=np.bool_)
+        return cover(found.values, self._gas_cost, CARRY_SHARE, self._pools, found.hops, marked).tolist()
 
 
-def _columns(
-    candidates: Sequence[CandidateLike],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Values, hops, ids and edges (padded with -1); the finder has them as columns already."""
-    values = getattr(candidates, "values", None)
-    if values is not None:
-        return values, candidates.hops, candidates.cycle_ids, candidates.edges  # pyright: ignore[reportAttributeAccessIssue]
+def _columns(candidates: Sequence[CandidateLike]) -> Columns:
+    """The finder has them as columns already."""
+    if isinstance(candidates, Candidates):
+        return candidates.found
     edges = np.full((len(candidates), max([len(c.edges) for c in candidates], default=1)), -1, dtype=np.int32)
     for row, candidate in enumerate(candidates):
         edges[row, : len(candidate.edges)] = candidate.edges
-    return (
-        np.array([c.value for c in candidates], dtype=np.float64),
-        np.array([len(c.edges) for c in candidates], dtype=np.int8),
-        np.array([c.cycle_id for c in candidates], dtype=np.int64),
+    return Columns(
         edges,
+        np.array([len(c.edges) for c in candidates], dtype=np.int8),
+        np.array([c.start_token for c in candidates], dtype=np.int32),
+        np.array([c.amount_in for c in candidates], dtype=np.float64),
+        np.array([c.profit for c in candidates], dtype=np.float64),
+        np.array([c.value for c in candidates], dtype=np.float64),
     )

@@ -3,7 +3,7 @@
 from ouro.testnet.abi import call_data
 from ouro.testnet.client import Client
 from ouro.testnet.deploy import deploy_executor
-from ouro.testnet.deployment import Deployment
+from ouro.testnet.deployment import Deployment, Token
 from ouro.testnet.sender import Sender
 from ouro.types import Address
 
@@ -15,6 +15,8 @@ TRADER_WRAPPED_WEI = 2**95
 PURSE_TOKENS_WEI = 2**118
 PURSE_WRAPPED_WEI = 2**99
 PURSE_NATIVE_WEI = 2**99
+_SHARE_PARTS = 64
+_PURSE_PARTS = 8
 _MAX_UINT256 = 2**256 - 1
 
 
@@ -44,8 +46,7 @@ def fund_traders(client: Client, deployment: Deployment) -> None:
             sender = Sender(client, account)
             traders.append(sender)
             for token in deployment.tokens:
-                wrapped = token.address == deployment.wrapped_native
-                amount = TRADER_WRAPPED_WEI if wrapped else TRADER_TOKENS_WEI
+                amount = _amount(client, deployment, token, TRADER_WRAPPED_WEI, TRADER_TOKENS_WEI, 1)
                 funder.send(token.address, call_data("transfer(address,uint256)", account, amount), gas=100_000)
                 sender.send(token.address, call_data("approve(address,uint256)", router, _MAX_UINT256), gas=80_000)
     for sender in (funder, *traders):
@@ -59,10 +60,19 @@ def fund_purse(client: Client, deployment: Deployment) -> None:
     for purse in purses:
         client.call("anvil_setBalance", purse, hex(PURSE_NATIVE_WEI))
         for token in deployment.tokens:
-            amount = PURSE_WRAPPED_WEI if token.address == deployment.wrapped_native else PURSE_TOKENS_WEI
+            amount = _amount(client, deployment, token, PURSE_WRAPPED_WEI, PURSE_TOKENS_WEI, _PURSE_PARTS)
             data = call_data("transfer(address,uint256)", purse, amount)
             funder.send(token.address, data, gas=100_000, what=f"{token.symbol} for the purse")
     funder.mine()
+
+
+def _amount(
+    client: Client, deployment: Deployment, token: Token, wrapped_wei: int, tokens_wei: int, parts: int
+) -> int:
+    """What an account is given; a vault's shares, of which there is no plenty, in parts of all that there are."""
+    if token.asset is not None:
+        return int(client.read(token.address, call_data("totalSupply()")), 16) * parts // _SHARE_PARTS
+    return wrapped_wei if token.address == deployment.wrapped_native else tokens_wei
 
 
 def fund_rivals(client: Client, deployment: Deployment, count: int) -> tuple[dict[str, str], ...]:

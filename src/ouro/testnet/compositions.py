@@ -18,6 +18,7 @@ from ouro.testnet.profiles import (
     UNISWAP_V3,
     ChainProfile,
     RecordedPool,
+    Shares,
     VenueProfile,
     load_pools,
 )
@@ -72,6 +73,18 @@ _TRADER_JOE = VenueProfile("trader_joe", "trader_joe", "uniswap_v2", 3_000)
 _BALANCER = VenueProfile("balancer", "balancer_v2_weighted", "balancer_v2_weighted", None)
 _BALANCER_STABLE = VenueProfile("balancer_stable", "balancer_v2_stable", "balancer_v2_stable", None)
 _SADDLE = VenueProfile("saddle", "saddle", "saddle", None)
+_VAULT = VenueProfile("vUSDC", "erc4626", "erc4626", None)
+
+_VAULT_USDC = Shares(
+    symbol="vUSDC",
+    asset="0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48",
+    address="0xb4" + "17" * 19,
+    decimals=18,
+    offset=12,
+    deposited=50_000_000 * 10**6,
+    earned=2_345_678 * 10**6,
+)
+"""The asset is that of the recording that lends its pools; the address orders the share between it and the coin."""
 
 _ARBITRUM = (
     PoolPlan("uniswap_v3", ("WETH", "USDC"), 500, 0.10, 10),
@@ -99,6 +112,9 @@ _BASE = (
     PoolPlan("uniswap_v4", ("WETH", "USDC"), 500, 0.05, 10),
     PoolPlan("uniswap_v4", ("WETH", "USDT"), 3_000, 0.05, 60, native=True),
     PoolPlan("uniswap_v4", ("WETH", "USDC"), 3_000, 0.05, 60, native=True),
+    PoolPlan("vUSDC", ("USDC", "vUSDC"), 0, 1.0),
+    PoolPlan("uniswap_v3", ("WETH", "vUSDC"), 500, 0.05, 10),
+    PoolPlan("aerodrome", ("USDC", "vUSDC"), 500, 0.02),
 )
 _BSC = (
     PoolPlan("pancake_v2", ("WBNB", "USDC"), 2_000, 0.8),
@@ -147,10 +163,11 @@ COMPOSED: dict[str, ComposedProfile] = {
             block_time_s=1.0,
             native_symbol="WETH",
             stable_symbols=("USDC", "USDT"),
-            venues=(UNISWAP_V3, _AERODROME, _SLIPSTREAM, _UNISWAP_V4),
+            venues=(UNISWAP_V3, _AERODROME, _SLIPSTREAM, _UNISWAP_V4, _VAULT),
             base_fee_wei=1_000_000_000,
             recording="ethereum",
             plans=_BASE,
+            shares=(_VAULT_USDC,),
         ),
         ComposedProfile(
             name="bsc",
@@ -225,7 +242,7 @@ def _model(profile: ComposedProfile, plan: PoolPlan, venue: VenueProfile) -> Rec
         tokens=tokens,
         symbols=symbols,
         decimals=decimals,
-        reserves=_weighted(_reserves(liquidity, root, decimals, plan.stable), weights) if pair else (0, 0),
+        reserves=_reserves_of(plan, source, liquidity, root, kind, weights) if pair else (0, 0),
         weights=weights,
         sqrt_price_x96=0 if pair else root,
         tick=0 if pair else math.floor(2 * math.log(root / _Q96) / math.log(1.0001)),
@@ -233,6 +250,14 @@ def _model(profile: ComposedProfile, plan: PoolPlan, venue: VenueProfile) -> Rec
         liquidity=0 if pair else liquidity,
         stable=plan.stable,
     )
+
+
+def _reserves_of(
+    plan: PoolPlan, source: RecordedPool, liquidity: int, root: int, kind: str, weights: tuple[int, int]
+) -> tuple[int, int]:
+    if kind == "erc4626":  # the vault's totals, to the wei
+        return source.reserves
+    return _weighted(_reserves(liquidity, root, source.decimals, plan.stable), weights)
 
 
 def _weighted(reserves: tuple[int, int], weights: tuple[int, int]) -> tuple[int, int]:
@@ -250,7 +275,14 @@ def _reserves(liquidity: int, root: int, decimals: tuple[int, int], stable: bool
 
 
 def _deepest(profile: ComposedProfile, pair: tuple[str, str]) -> tuple[RecordedPool, tuple[str, str]]:
-    """The recorded pool of the pair with most liquidity, and what its tokens are called here."""
+    """The recorded pool of the pair with most liquidity, and what its tokens are called here.
+
+    Of a vault's shares: the vault itself, or the pool of the asset at the vault's rate.
+    """
+    for shares in profile.shares:
+        if shares.symbol in pair:
+            other = pair[0] if pair[1] == shares.symbol else pair[1]
+            return _of_shares(profile, shares, other)
     lent = dict(profile.lends)
     found: list[tuple[RecordedPool, tuple[str, str]]] = []
     for recorded in load_pools(profile.recording):
@@ -260,6 +292,28 @@ def _deepest(profile: ComposedProfile, pair: tuple[str, str]) -> tuple[RecordedP
     if not chosen:
         raise ValueError(f"{profile.name}: no pool of {pair[0]}/{pair[1]} is recorded for {profile.recording}")
     return max(chosen, key=lambda entry: _price_and_depth(entry[0])[1])
+
+
+def _of_shares(profile: ComposedProfile, shares: Shares, other: str) -> tuple[RecordedPool, tuple[str, str]]:
+    """A pair of shares and ``other``, as deep as that of their asset."""
+    asset = next(
+        (token, symbol, digits)
+        for pool in load_pools(profile.recording)
+        for token, symbol, digits in zip(pool.tokens, pool.symbols, pool.decimals, strict=True)
+        if token == shares.asset
+    )
+    entries: list[tuple[str, str, int, int]] = [(shares.address, shares.symbol, shares.decimals, shares.supply)]
+    if other == asset[1]:
+        entries.append((*asset, shares.assets))
+    else:
+        source, names = _deepest(profile, (asset[1], other))
+        root, depth = _price_and_depth(source)
+        amounts = ((depth << 96) // root, depth * root >> 96)
+        at = names.index(other)
+        entries.append((source.tokens[at], other, source.decimals[at], amounts[at]))
+        entries[0] = (*entries[0][:3], amounts[1 - at] * shares.supply // shares.assets)
+    tokens, symbols, decimals, reserves = zip(*sorted(entries), strict=True)
+    return RecordedPool("", "v2", 0, tokens, symbols, decimals, reserves, 0, 0, 0, 0), symbols
 
 
 def _price_and_depth(recorded: RecordedPool) -> tuple[int, int]:

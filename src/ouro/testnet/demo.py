@@ -25,6 +25,7 @@ from ouro.config.model import LedgerConfig, OuroConfig, RiskConfig, SignerConfig
 from ouro.ledger.books import Books
 from ouro.ledger.errors import LedgerError
 from ouro.ledger.report import summary
+from ouro.process import die_with_parent
 from ouro.signer.keys import write_keystore
 from ouro.testnet.compositions import profile_of, recording_of
 from ouro.testnet.coverage import Kinds, coverage, kinds_of
@@ -32,7 +33,7 @@ from ouro.testnet.deploy_families import CONTRACTS_OF_KIND
 from ouro.testnet.family_contracts import fetch_families
 from ouro.testnet.node import anvil_path
 from ouro.testnet.owned import OwnedError, disown, own, sweep, temporary_folder
-from ouro.testnet.process import die_with_parent, end, spawn
+from ouro.testnet.process import end, spawn
 from ouro.testnet.testnet import ChainOptions, Testnet
 from ouro.types import Mode
 

@@ -1,6 +1,6 @@
 """Deploy the protocols' real contracts, tokens and Ouro's executor on a local chain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ouro.testnet.client import Client
 from ouro.testnet.deploy_families import FAMILY_BUILDERS
 from ouro.testnet.deployment import Deployment, Token, Venue
 from ouro.testnet.family_contracts import family_artifact
-from ouro.testnet.profiles import ChainProfile, RecordedToken, VenueProfile
+from ouro.testnet.profiles import ChainProfile, RecordedToken, Shares, VenueProfile
 from ouro.testnet.sender import Sender
 from ouro.types import Address
 
@@ -48,10 +48,13 @@ def deploy(
     tokens = _deploy_tokens(sender, profile)
     wrapped = next(token.address for token in tokens if token.symbol == profile.native_symbol)
     sender.send(wrapped, call_data("deposit()"), value_wei=WRAPPED_NATIVE_WEI, what="deposit")
+    for shares in profile.shares:
+        _fill_vault(sender, shares, tokens)
     multicall = _deploy(
         sender, "Multicall3", "@across-protocol/contracts", "dist/evm/artifacts/Multicall3.sol/Multicall3.json"
     )
-    venues = tuple(_deploy_venue(sender, venue, wrapped, start_block) for venue in profile.venues)
+    vaults = {token.symbol: token.address for token in tokens if token.asset is not None}
+    venues = tuple(_deploy_venue(sender, venue, wrapped, vaults, start_block) for venue in profile.venues)
     gas_sink = sender.deploy("0x" + SINK_CREATION_CODE.hex(), "gas sink", gas=200_000)
     executor = deploy_executor(sender, owner, operators, treasury)
     sender.mine()
@@ -85,20 +88,56 @@ def _deploy_tokens(sender: Sender, profile: ChainProfile) -> tuple[Token, ...]:
     Pairs sort their tokens by address; so recorded reserves, prices and ticks fit as they are.
     """
     recorded = profile.tokens
-    addresses = sorted((_address_at(sender, k), k) for k in range(len(recorded)))
-    at_nonce = {k: (address, token) for (address, k), token in zip(addresses, recorded, strict=True)}
+    at_nonce = _places(sender, recorded)
+    while any(_too_early(token, k, at_nonce) for k, (_, token) in at_nonce.items()):
+        sender.send(sender.account, gas=21_000, what="a nonce to skip")
+        at_nonce = _places(sender, recorded)
+    found_at = {token.recorded_address: address for address, token in at_nonce.values()}
     wrapped_code = artifact(_V2_PERIPHERY, "build/WETH9.json").bytecode
     token_code = load_json(_TEST_TOKEN).bytecode
     deployed: list[Token] = []
     for k in range(len(recorded)):
         address, token = at_nonce[k]
-        if token.symbol == profile.native_symbol:
+        asset = found_at[token.share_of.asset] if token.share_of else None
+        if token.share_of is not None and asset is not None:
+            arguments = (asset, token.share_of.offset)
+            code = family_artifact("OffsetVault").bytecode
+            found = sender.deploy(creation_data(code, ("address", "uint8"), arguments), token.symbol)
+        elif token.symbol == profile.native_symbol:
             found = sender.deploy("0x" + wrapped_code.hex(), token.symbol)
         else:
             found = sender.deploy(_token_creation(token_code, token), token.symbol)
         assert found == address
-        deployed.append(Token(token.symbol, address, token.decimals, token.recorded_address))
+        deployed.append(Token(token.symbol, address, token.decimals, token.recorded_address, asset))
     return tuple(sorted(deployed, key=lambda token: token.address))
+
+
+_Places = dict[int, tuple[Address, RecordedToken]]
+
+
+def _places(sender: Sender, recorded: Sequence[RecordedToken]) -> _Places:
+    """Address and token of each of the next nonces."""
+    addresses = sorted((_address_at(sender, k), k) for k in range(len(recorded)))
+    return {k: (address, token) for (address, k), token in zip(addresses, recorded, strict=True)}
+
+
+def _too_early(token: RecordedToken, nonce: int, at_nonce: _Places) -> bool:
+    """Whether a vault would be deployed before its asset, whose decimals it asks for then."""
+    asset = token.share_of.asset if token.share_of else None
+    return any(k > nonce and other.recorded_address == asset for k, (_, other) in at_nonce.items())
+
+
+def _fill_vault(sender: Sender, shares: Shares, tokens: Sequence[Token]) -> None:
+    """The first deposit, and what the vault has earned since."""
+    vault = next(token for token in tokens if token.recorded_address == shares.address)
+    assert vault.asset is not None
+    approve = call_data("approve(address,uint256)", vault.address, shares.deposited)
+    sender.send(vault.asset, approve, gas=100_000, what=f"approval for {shares.symbol}")
+    deposit = call_data("deposit(uint256,address)", shares.deposited, sender.account)
+    sender.send(vault.address, deposit, gas=300_000, what=f"deposit for {shares.symbol}")
+    earn = call_data("transfer(address,uint256)", vault.address, shares.earned)
+    sender.send(vault.asset, earn, gas=100_000, what=f"yield of {shares.symbol}")
+    sender.mine()
 
 
 def _address_at(sender: Sender, ahead: int) -> Address:
@@ -116,7 +155,12 @@ def _deploy(
     return sender.deploy(creation_data(artifact(package, path).bytecode, types, arguments), what)
 
 
-def _deploy_venue(sender: Sender, venue: VenueProfile, wrapped: Address, start_block: int) -> Venue:
+def _deploy_venue(
+    sender: Sender, venue: VenueProfile, wrapped: Address, vaults: Mapping[str, Address], start_block: int
+) -> Venue:
+    if venue.kind == "erc4626":  # named after its shares; it is its own factory, and what depositors use
+        vault = vaults[venue.name]
+        return Venue(venue.name, venue.kind, venue.family, None, vault, vault, start_block)
     build = {
         "uniswap_v2": _uniswap_v2,
         "sushiswap_v2": _sushiswap_v2,

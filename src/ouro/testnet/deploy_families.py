@@ -32,6 +32,7 @@ CONTRACTS_OF_KIND: dict[str, tuple[str, ...]] = {
     "balancer_v2_weighted": (*_VAULT_CONTRACTS, "WeightedPoolFactory"),
     "balancer_v2_stable": (*_VAULT_CONTRACTS, "ComposableStablePoolFactory"),
     "saddle": ("StableSwap", "StableSwapLibrary", "StableSwapShares"),
+    "erc4626": ("OffsetVault",),
 }
 """What ``family_artifact`` has to have for a venue of the kind."""
 

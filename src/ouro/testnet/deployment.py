@@ -11,12 +11,16 @@ from ouro.types import Address
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for."""
+    """A deployed ERC-20. ``recorded_address`` is the real token that it stands for.
+
+    ``asset`` is what the shares of a vault are shares of.
+    """
 
     symbol: str
     address: Address
     decimals: int
     recorded_address: Address
+    asset: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,16 @@ from ouro.testnet.artifacts import Artifact, ArtifactError, Package, Progress
 from ouro.testnet.packages import run_compiler, source_texts, whole_package
 
 SECTION = "families"
+OURS = ""
+_OWN_SOURCES = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """Contracts to compile together: ``wanted`` is name → source path; ``roots``, prefix → (package, folder)."""
+    """Contracts to compile together: ``wanted`` is name → source path; ``roots``, prefix → (package, folder).
+
+    The package ``OURS`` is this repository's.
+    """
 
     wanted: Mapping[str, str]
     roots: Mapping[str, tuple[str, str]]
@@ -52,7 +57,14 @@ _SLIPSTREAM = _Sources(
     compiler="solc-0.7.6",
     evm_version="istanbul",
 )
-_COMPILED = {name: sources for sources in (_SOLIDLY, _SLIPSTREAM) for name in sources.wanted}
+_VAULT = _Sources(
+    wanted={"OffsetVault": "OffsetVault.sol"},
+    roots={"": (OURS, "vaults"), "@openzeppelin/contracts/": ("@openzeppelin/contracts", ".")},
+    vendors=None,
+    compiler="solc-0.8.26",
+    evm_version="cancun",
+)
+_COMPILED = {name: sources for sources in (_SOLIDLY, _SLIPSTREAM, _VAULT) for name in sources.wanted}
 _ALGEBRA, _JOE = "@cryptoalgebra/integral-core", "@traderjoe-xyz/core"
 _CONNEXT, _STABLE = "@connext/smart-contracts", "artifacts/contracts/core/connext"
 _BALANCER, _TASKS = "@balancer-labs/v2-deployments", "dist/tasks"
@@ -161,7 +173,8 @@ def _build(name: str, packages: Mapping[str, Package], progress: Progress) -> di
     sources = _COMPILED[name]
 
     def folder(place: tuple[str, str]) -> Path:
-        return whole_package(packages[place[0]], progress) / place[1]
+        package, path = place
+        return _OWN_SOURCES / path if package == OURS else whole_package(packages[package], progress) / path
 
     roots = {prefix: folder(place) for prefix, place in sources.roots.items()}
     if sources.vendors is not None:

@@ -84,7 +84,7 @@ def _collect(path: str, roots: Mapping[str, Path], found: dict[str, str]) -> Non
         _collect(os.path.normpath(PurePosixPath(path).parent / target) if relative else target, roots, found)
 
 
-def run_compiler(request: str, compiler: Path | None) -> dict[str, Any]:
+def run_compiler(request: str, compiler: Path | None, timeout_s: int = _COMPILE_TIMEOUT_S) -> dict[str, Any]:
     """Standard JSON in and out; ``compiler`` is a ``soljson.js``, None for the project's own solc.
 
     Raises ``ArtifactError`` with the compiler's messages.
@@ -94,12 +94,12 @@ def run_compiler(request: str, compiler: Path | None) -> dict[str, Any]:
     try:
         done = subprocess.run(
             command, input=request, capture_output=True, text=True, cwd=artifacts.LOCK_PATH.parent, check=False,
-            timeout=_COMPILE_TIMEOUT_S,
+            timeout=timeout_s,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise ArtifactError("node is not installed; install Node.js >= 20") from error
     except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"{name}: not done within {_COMPILE_TIMEOUT_S} s") from error
+        raise ArtifactError(f"{name}: not done within {timeout_s} s") from error
     if done.returncode:
         raise ArtifactError(f"{name} did not run; `make setup` installs solc ({done.stderr[-300:]})")
     output = json.loads(done.stdout)

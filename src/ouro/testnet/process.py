@@ -1,19 +1,16 @@
 """Child processes that can't outlive their parent."""
 
-import ctypes
 import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+from ouro.process import die_with_parent
 
 _Job = tuple[Callable[[], "subprocess.Popen[bytes]"], "Future[subprocess.Popen[bytes]]"]
 _jobs: "queue.Queue[_Job]" = queue.Queue()
@@ -46,14 +43,6 @@ def end(process: "subprocess.Popen[bytes]", grace_s: float = 5.0) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def die_with_parent(parent_pid: int, death_signal: signal.Signals = signal.SIGTERM) -> None:
-    """For a child's own start: get ``death_signal`` when the parent goes; leaves at once if it has gone."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def _popen(

@@ -14,7 +14,7 @@ _DATA_DIR = Path(__file__).parent / "data"
 NATIVE = "0x" + "00" * 20
 """The native coin as a pool's token (Uniswap V4)."""
 
-PAIR_KINDS = ("v2", "solidly", "balancer_v2_weighted", "balancer_v2_stable", "saddle")
+PAIR_KINDS = ("v2", "solidly", "balancer_v2_weighted", "balancer_v2_stable", "saddle", "erc4626")
 EVEN_WEIGHTS = (50, 50)
 
 
@@ -54,11 +54,41 @@ class RecordedPool:
 
 @dataclass(frozen=True, slots=True)
 class RecordedToken:
-    """A token of the excerpt; ``recorded_address`` orders the tokens within pairs."""
+    """A token of the excerpt; ``recorded_address`` orders the tokens within pairs.
+
+    ``share_of`` is set for the shares of a vault.
+    """
 
     symbol: str
     decimals: int
     recorded_address: str
+    share_of: "Shares | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """An ERC-4626 vault whose shares are a token: ``assets`` (raw) back ``supply`` shares at the start.
+
+    ``asset`` and ``address`` are those of the record; a unit of the asset begins as ``10**offset`` shares.
+    """
+
+    symbol: str
+    asset: str
+    address: str
+    decimals: int
+    offset: int
+    deposited: int
+    earned: int
+
+    @property
+    def assets(self) -> int:
+        """What the vault holds at the start."""
+        return self.deposited + self.earned
+
+    @property
+    def supply(self) -> int:
+        """Its shares at the start: the first deposit's."""
+        return self.deposited * 10**self.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +113,7 @@ class ChainProfile:
     venues: tuple[VenueProfile, ...]
     base_fee_wei: int
     fee_model: Literal["eip1559", "legacy"] = "eip1559"
+    shares: tuple[Shares, ...] = ()
 
     @property
     def pools(self) -> tuple[RecordedPool, ...]:
@@ -93,10 +124,12 @@ class ChainProfile:
     def tokens(self) -> tuple[RecordedToken, ...]:
         """Distinct tokens of the pools, by recorded address."""
         found: dict[str, RecordedToken] = {}
+        vaults = {shares.address: shares for shares in self.shares}
         for pool in self.pools:
             for k in (0, 1):
                 if pool.tokens[k] != NATIVE:
-                    found[pool.tokens[k]] = RecordedToken(pool.symbols[k], pool.decimals[k], pool.tokens[k])
+                    token = pool.tokens[k]
+                    found[token] = RecordedToken(pool.symbols[k], pool.decimals[k], token, vaults.get(token))
         return tuple(found[address] for address in sorted(found))
 
 

@@ -1,0 +1,196 @@
+"""Limits over all chains, whose engines may be processes of their own: one file of leases, one lock.
+
+Each holder (a chain) has leased of each limit at least what it uses of it, in flight included; the leases of all
+together never exceed the limit. What is leased can be spent without asking anybody; only when a lease is too small
+is the file locked, read and written. A holder that died keeps its lease until it starts again (it then says what it
+really uses) or until its window has passed, so a crash can only make the limit tighter.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ouro.config.risk import LimitRule
+from ouro.risk.limits import Reason
+from ouro.risk.meters import Meter
+from ouro.risk.rules import Facts, Rule
+from ouro.types import Outcome
+
+_CHUNKS = 16
+"""A lease grows by at least this part of the limit, so that it seldom has to."""
+
+_CENTS = 100
+_COIN = 10**18
+
+
+class BudgetError(Exception):
+    """The leases can't be read or written; the text says which file and why."""
+
+
+@dataclass(slots=True)
+class LeaseFile:
+    """The leases of every limit: ``{name: {holder: [amount, until_ms]}}``."""
+
+    path: Path
+
+    @contextmanager
+    def _locked(self) -> Iterator[dict[str, dict[str, list[int]]]]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.with_suffix(".lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                leases = self._read()
+                yield leases
+                fresh = self.path.with_suffix(f".{os.getpid()}.new")
+                with fresh.open("w") as stream:
+                    json.dump(leases, stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                fresh.replace(self.path)
+        except OSError as error:
+            raise BudgetError(f"{self.path}: {error.strerror or error}") from None
+
+    def _read(self) -> dict[str, dict[str, list[int]]]:
+        try:
+            values: Any = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, UnicodeDecodeError) as error:
+            raise BudgetError(f"{self.path}: is damaged ({error}); stop every engine, then remove it") from None
+        good = isinstance(values, dict) and all(
+            isinstance(holders, dict)
+            and all(
+                isinstance(v, list) and len(v) == 2 and all(type(n) is int for n in v) for v in holders.values()
+            )
+            for holders in values.values()
+        )
+        if not good:
+            raise BudgetError(f"{self.path}: is damaged; stop every engine, then remove it")
+        return values
+
+    def lease(
+        self, name: str, holder: str, least: int, wanted: int, maximum: int, now_ms: int, window_ms: int
+    ) -> int:
+        """Lease at least ``least`` of ``maximum``, ``wanted`` where there is as much; what is leased now.
+
+        Less than ``least`` means that there is no more. Raises ``BudgetError``.
+        """
+        with self._locked() as leases:
+            holders = leases.setdefault(name, {})
+            for other in [who for who, (_, until_ms) in holders.items() if until_ms and until_ms <= now_ms]:
+                del holders[other]
+            taken = sum(amount for who, (amount, _) in holders.items() if who != holder)
+            mine = min(wanted, maximum - taken)
+            if mine < least:
+                return holders.get(holder, [0, 0])[0]
+            holders[holder] = [mine, now_ms + 2 * window_ms if window_ms else 0]
+            return mine
+
+
+@dataclass(slots=True)
+class _Shared:
+    rule: Rule
+    name: str
+    meter: Meter
+    lease: int = 0
+    renewed_ms: int = 0
+
+
+@dataclass(slots=True)
+class Budgets:
+    """One chain's part in the limits over all chains. Money is in USD cents, at the price of the moment."""
+
+    holder: str
+    file: LeaseFile
+    _shared: list[_Shared] = field(default_factory=list)
+    _held: dict[str, list[tuple[_Shared, int, int]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, holder: str, configs: Iterable[LimitRule], path: Path) -> "Budgets":
+        """Those of ``configs`` that are over all chains."""
+        shared = [
+            _Shared(Rule(config), f"{config.measure} per {config.per}", Meter(config.window_ms))
+            for config in configs
+            if config.scope == "all"
+        ]
+        return cls(holder, LeaseFile(path), shared)
+
+    def problem(self, facts: Facts, native_usd: float | None, now_ms: int) -> tuple[Reason, str] | None:
+        """Why the plan would go over one of them; leases what it needs."""
+        for shared in self._shared:
+            config = shared.rule.config
+            amount = _in_unit(shared.rule, facts, native_usd)
+            if amount is None:
+                return Reason.NO_PRICE, f"{shared.name} of all chains is in USD, and the native coin has no price"
+            if config.per == "trade" and config.measure != "open":
+                if amount > config.maximum:
+                    return Reason.BUDGET, f"{shared.name} of all chains: {amount}, the limit is {config.maximum}"
+                continue
+            needed = shared.meter.used(now_ms) + amount
+            if needed <= shared.lease and (not config.window_ms or now_ms - shared.renewed_ms < config.window_ms):
+                continue
+            wanted = needed + config.maximum // _CHUNKS
+            try:
+                got = self.file.lease(
+                    shared.name, self.holder, needed, wanted, config.maximum, now_ms, config.window_ms
+                )
+            except BudgetError as error:
+                return Reason.BUDGET, f"the common budgets can't be used: {error}"
+            if got < needed:
+                return Reason.BUDGET, (
+                    f"{shared.name} of all chains: {self.holder} would use {needed}; of {config.maximum} for all "
+                    f"it has {got}, and there is no more"
+                )
+            shared.lease, shared.renewed_ms = got, now_ms
+        return None
+
+    def hold(self, plan_id: str, facts: Facts, native_usd: float | None, now_ms: int) -> None:
+        """Count an approval as in flight."""
+        if not self._shared or plan_id in self._held:
+            return
+        held: list[tuple[_Shared, int, int]] = []
+        for shared in self._shared:
+            amount = _in_unit(shared.rule, facts, native_usd) or 0
+            worst = facts.amount(shared.rule.measure)
+            if shared.rule.measure == "messages":
+                shared.meter.add(now_ms, 1)
+            else:
+                shared.meter.held += amount
+                held.append((shared, amount, worst))
+        self._held[plan_id] = held
+
+    def release(self, plan_id: str) -> None:
+        """It was not sent."""
+        for shared, amount, _ in self._held.pop(plan_id, ()):
+            shared.meter.held -= amount
+
+    def settle(self, plan_id: str, outcome: Outcome, net_wei: int, now_ms: int) -> None:
+        """Final: what was held becomes what happened, at the price it was held at."""
+        for shared, amount, worst in self._held.pop(plan_id, ()):
+            shared.meter.held -= amount
+            measure = shared.rule.measure
+            if measure == "open":
+                continue
+            happened = amount
+            if measure == "gas":
+                happened = -(-amount * min(outcome.gas_cost_wei, worst) // worst) if worst else 0
+            elif measure == "loss":
+                happened = -(-amount * min(max(0, -net_wei), worst) // worst) if worst else 0
+            if happened and shared.meter.window_ms:
+                shared.meter.add(now_ms, happened)
+
+
+def _in_unit(rule: Rule, facts: Facts, native_usd: float | None) -> int | None:
+    amount = facts.amount(rule.measure)
+    if rule.config.max_usd_cents is None:
+        return amount
+    if native_usd is None or not native_usd > 0:
+        return None
+    # Rounded up to the cent, so that many small ones don't count as nothing.
+    micros = round(native_usd * 1_000_000)
+    return -(-amount * micros * _CENTS // (_COIN * 1_000_000))
