@@ -77,6 +77,22 @@ async def test_a_difference_of_a_moment_is_not_told(ledger: Ledger) -> None:
     assert [result.max_abs_difference_wei for result in told] == [0]
 
 
+async def test_one_comparison_at_a_time_beside_the_loop(ledger: Ledger) -> None:
+    told: list[Reconciliation] = []
+    node = Node()
+    reconciler = Reconciler(
+        "ethereum", ledger, node, every_blocks=1, final_depth=5, listener=lambda _, result: told.append(result)
+    )
+    reconciler.due(block(10))
+    reconciler.due(block(11))  # passed over: the first has not ended
+    assert reconciler._task is not None
+    await reconciler._task
+    assert [result.block_number for result in told] == [10]
+    reconciler.due(block(12))
+    await reconciler.close()
+    assert len(told) == 1
+
+
 async def test_a_node_that_is_down_is_asked_again(ledger: Ledger) -> None:
     told: list[Reconciliation] = []
     node = Node()
