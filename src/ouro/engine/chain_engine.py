@@ -17,12 +17,13 @@ from ouro.config.model import ChainConfig
 from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
+from ouro.engine.halt_watch import watch_halts
 from ouro.engine.idle import Collector
 from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
-from ouro.engine.trading import Clock, Trader
+from ouro.engine.trading import Clock, LiveTrader, Trader
 from ouro.engine.world import Feed, Housekeeping, LiveWorld, Shared, World
 from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
@@ -210,6 +211,7 @@ class ChainEngine:
         self.status.state = "running"
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
+        halts = asyncio.create_task(watch_halts(self._shared.config.data_dir, self.name, self._taking_back))
         upkeep.start()
         self._collector.start()
         try:
@@ -234,7 +236,8 @@ class ChainEngine:
                     settling.result()
         finally:
             settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            halts.cancel()
+            await asyncio.gather(settling, halts, return_exceptions=True)
             self._collector.stop()
             await upkeep.close()
 
@@ -337,6 +340,9 @@ class ChainEngine:
                 if capital is not None:
                     capital.hold(plan)
         return approved
+
+    def _taking_back(self) -> tuple[LiveTrader | None, BlockUpdate | None]:
+        return self._trader if isinstance(self._trader, LiveTrader) else None, self._latest
 
     async def _settle_loop(self) -> None:
         """Off the hot path: settle the newest block, however many came meanwhile."""
@@ -449,6 +455,8 @@ class ChainEngine:
             self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
+        if plan is not None and self._state is not None:
+            self._state.bidder.settle(plan, outcome)
         status.outcomes[outcome.kind.value] += 1
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:

@@ -162,6 +162,7 @@ class LiveWorld:
             config.reorg_ring_depth,
             may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
+        state.bidder.learn(ledger.books.attempts(chain=name, limit=config.send.memory))
         for attempt in tracker.open_attempts:
             plan = tracker.plan_of(attempt.attempt_id)
             shared.risk.on_attempt(attempt, plan)
