@@ -1,5 +1,6 @@
 """Capital: how budgets are made from realised returns, and the stages by which the operation grows."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -120,7 +121,7 @@ class StagesConfig(Section):
             if stage.caps.sends == "yes":
                 raise ValueError(f'{name}.caps.sends: must be "no", or it would not be {name}')
         rising = (("canary", self.canary), ("limited", self.limited), ("full", self.full))
-        for (lower, one), (upper, other) in zip(rising, rising[1:], strict=False):
+        for (lower, one), (upper, other) in pairwise(rising):
             for field in ("notional_ppm", "daily_loss_ppm"):
                 low, high = getattr(one.caps, field), getattr(other.caps, field)
                 if low > high:
