@@ -69,7 +69,7 @@ def test_stages_and_budgets(ouro: Ouro, traded: Traded) -> None:
     assert said.code == 2
     assert "the configuration has ethereum" in said.err
     assert "no budgets are made yet" in ouro("capital", "show", "--config", traded.file).out
-    said = ouro("capital", "apply", "--by", "Ada", "--why", "x", "--config", traded.file)
+    said = ouro("capital", "apply", "--by", "Ada", "--why", "xy", "--config", traded.file)
     assert said.code == 2
     assert "capital_usd_cents" in said.err
     assert ouro("audit", "verify", "--config", traded.file).code == 0

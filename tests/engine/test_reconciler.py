@@ -19,13 +19,14 @@ class Node:
     """Answers with one balance."""
 
     def __init__(self) -> None:
-        self.balance, self.asked, self.down = 100, 0, False
+        self.balance: int | str = 100
+        self.asked, self.down = 0, False
 
     async def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         if self.down:
             raise TransportError("down")
         self.asked += len(calls)
-        return [hex(self.balance)] * len(calls)
+        return [hex(self.balance) if isinstance(self.balance, int) else self.balance] * len(calls)
 
 
 @pytest.fixture
@@ -76,6 +77,22 @@ async def test_a_difference_of_a_moment_is_not_told(ledger: Ledger) -> None:
     assert [result.max_abs_difference_wei for result in told] == [0]
 
 
+async def test_one_comparison_at_a_time_beside_the_loop(ledger: Ledger) -> None:
+    told: list[Reconciliation] = []
+    node = Node()
+    reconciler = Reconciler(
+        "ethereum", ledger, node, every_blocks=1, final_depth=5, listener=lambda _, result: told.append(result)
+    )
+    reconciler.due(block(10))
+    reconciler.due(block(11))  # passed over: the first has not ended
+    assert reconciler._task is not None
+    await reconciler._task
+    assert [result.block_number for result in told] == [10]
+    reconciler.due(block(12))
+    await reconciler.close()
+    assert len(told) == 1
+
+
 async def test_a_node_that_is_down_is_asked_again(ledger: Ledger) -> None:
     told: list[Reconciliation] = []
     node = Node()
@@ -86,5 +103,10 @@ async def test_a_node_that_is_down_is_asked_again(ledger: Ledger) -> None:
     await reconciler.settled(block(10))
     assert told == []
     node.down = False
+    node.balance = "the state is pruned"
     await reconciler.settled(block(11))
+    await reconciler.settled(block(12))
+    assert told == []
+    node.balance = 100
+    await reconciler.settled(block(13))
     assert len(told) == 1

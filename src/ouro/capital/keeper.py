@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -31,8 +32,10 @@ class StageKeeper:
 
     def evidence(self, chain: str) -> Evidence:
         """What the books say of ``chain`` in its stage. Raises `LedgerError`."""
-        at = self._store.of(chain)
-        return evidence_of(self._books, chain, at, capital_wei=self._capital_wei(chain), now_ms=self._clock_ms())
+        at, now_ms = self._store.of(chain), self._clock_ms()
+        if at.since_ms == 0:
+            at = replace(at, since_ms=now_ms)  # it has not begun to be observed
+        return evidence_of(self._books, chain, at, capital_wei=self._capital_wei(chain), now_ms=now_ms)
 
     def missing(self, chain: str, found: Evidence) -> list[str]:
         """What the next stage still wants."""

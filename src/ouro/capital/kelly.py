@@ -9,10 +9,11 @@ Boyd, "Risk-Constrained Kelly Gambling", 2016). CVaR as by Rockafellar and Uryas
 exponential-cone program by Clarabel, which is deterministic.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import clarabel
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -21,6 +22,7 @@ from ouro.capital.errors import CapitalError
 
 Floats = NDArray[np.float64]
 _SMALLEST_RETURN = 1e-9
+clarabel: Any = importlib.import_module("clarabel")  # compiled, and without types
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class _Rows:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._zero: list[tuple[Floats, Floats, float]] = []
-        self._nonnegative: list[tuple[Floats, Floats, float]] = []
-        self._exponential: list[tuple[Floats, Floats, float]] = []
+        self._zero: list[tuple[NDArray, Floats, float]] = []
+        self._nonnegative: list[tuple[NDArray, Floats, float]] = []
+        self._exponential: list[tuple[NDArray, Floats, float]] = []
 
     def zero(self, columns: NDArray, values: Floats, right: float) -> None:
         self._zero.append((columns, values, right))

@@ -99,7 +99,7 @@ class StageStore:
 
         Raises `CapitalError`: no proposal, no name, no reason, or gates that no longer hold.
         """
-        by, why = _text("by", by), _text("why", why)
+        by, why = checked_text("by", by), checked_text("why", why)
         with exclusive(self._path.parent):
             now = self._load().get(chain, ChainStage())
             if now.proposal is None:
@@ -181,10 +181,11 @@ def _known(name: Any) -> StageName:
     raise ValueError(f"stage {name!r}")
 
 
-def _text(field: str, value: str) -> str:
+def checked_text(field: str, value: str) -> str:
+    """``value`` in one line. Raises `CapitalError` where nobody, or nothing, is named."""
     value = " ".join(value.split())
     if len(value) < 2:
-        raise CapitalError(f"{field}: a promotion needs a named person and a reason: --by NAME --why TEXT")
+        raise CapitalError(f"{field}: a named person and a reason are needed: --by NAME --why TEXT")
     if len(value) > _LONGEST_TEXT:
         raise CapitalError(f"{field}: more than {_LONGEST_TEXT} characters; say it shorter")
     return value

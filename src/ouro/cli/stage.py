@@ -105,14 +105,16 @@ def _register_stages(group: typer.Typer) -> None:
         config: ConfigOption = Path("ouro.toml"),
     ) -> None:
         """Go back to a lower stage; that needs no proposal."""
+        from ouro.capital.stages import checked_text
         from ouro.config.capital import STAGES
 
-        chosen = next((stage for stage in STAGES if stage == to), None)
+        reason = f"{checked_text('by', by)}: {checked_text('why', why)}"
+        chosen = next((at for at, stage in enumerate(STAGES) if stage == to), None)
         if chosen is None:
             raise typer.BadParameter(f"--to {to!r} is not one of {', '.join(STAGES)}")
         with _keeper(config) as (settings, store, _):
             (name,) = _chains(settings, chain)
-            made = store.demote(name, chosen, f"{by}: {why}")
+            made = store.demote(name, STAGES[chosen], reason)
         typer.echo(f"{name}: at stage {made.stage}")
 
 
@@ -141,8 +143,10 @@ def _register_budgets(group: typer.Typer) -> None:
         """Make budgets from the realised returns of the books and put them in force."""
         from ouro.audit import note
         from ouro.capital.budgets import budget_path, write_budgets
+        from ouro.capital.stages import checked_text
         from ouro.config.load import load_config
 
+        by, why = checked_text("by", by), checked_text("why", why)
         settings = load_config(config)
         made = _allocated(settings)
         _tell_budgets(made.budgets)

@@ -1,5 +1,6 @@
 """Capital: how budgets are made from realised returns, and the stages by which the operation grows."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -116,12 +117,13 @@ class StagesConfig(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        for name in ("observe", "paper"):
-            if self.of(name).caps.sends == "yes":
+        for name, stage in (("observe", self.observe), ("paper", self.paper)):
+            if stage.caps.sends == "yes":
                 raise ValueError(f'{name}.caps.sends: must be "no", or it would not be {name}')
-        for lower, upper in (("canary", "limited"), ("limited", "full")):
+        rising = (("canary", self.canary), ("limited", self.limited), ("full", self.full))
+        for (lower, one), (upper, other) in pairwise(rising):
             for field in ("notional_ppm", "daily_loss_ppm"):
-                low, high = getattr(self.of(lower).caps, field), getattr(self.of(upper).caps, field)
+                low, high = getattr(one.caps, field), getattr(other.caps, field)
                 if low > high:
                     raise ValueError(f"{lower}.caps.{field} ({low}) is above {upper}.caps.{field} ({high})")
         return self

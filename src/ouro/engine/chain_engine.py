@@ -188,6 +188,8 @@ class ChainEngine:
             finally:
                 if self._trader is not None:
                     self._unfinished = self._trader.unfinal(state.head_number)
+                if self._reconciler is not None:
+                    await self._reconciler.close()
                 self._trader = self.node = self._reconciler = None
                 await feed.close()
 
@@ -361,7 +363,7 @@ class ChainEngine:
             log.warning("settle_failed", chain=self.name, error=str(error))
             return
         if self._reconciler is not None:
-            await self._reconciler.settled(update)
+            self._reconciler.due(update)
         if state.revalue_if_due() or not self.status.priced:
             self._record_price(state)
         self.status.open_attempts = self._unfinished

@@ -6,6 +6,7 @@ between two questions is no broken ledger.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -57,6 +58,24 @@ class Reconciler:
         self._next_block = 0
         self._suspected = False
         self._kept = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def due(self, update: BlockUpdate) -> None:
+        """Like `settled`, beside what goes on; while a comparison runs, no other begins."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._guarded(update))
+
+    async def _guarded(self, update: BlockUpdate) -> None:
+        try:
+            await self.settled(update)
+        except Exception:
+            log.exception("reconciler_failed", chain=self._chain, block=update.number)
+
+    async def close(self) -> None:
+        """End a comparison that is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def settled(self, update: BlockUpdate) -> None:
         """Every attempt included up to ``update`` is booked: compare, if it is due."""
@@ -68,6 +87,15 @@ class Reconciler:
         except (ChainError, LedgerError) as error:
             log.warning("not_reconciled", chain=self._chain, block=update.number, error=str(error))
             return
+        unread = [each for each in result.differences if each.actual_wei is None]
+        if unread:
+            # A node that does not answer says nothing of the books.
+            text = unread[0].problem
+            log.warning("not_reconciled", chain=self._chain, block=update.number, unread=len(unread), error=text)
+            known = tuple(each for each in result.differences if each.actual_wei is not None)
+            result = replace(result, differences=known, balances_checked=result.balances_checked - len(unread))
+            if not result.balances_checked:
+                return
         if result.differences and not self._suspected:
             self._suspected = True
             return

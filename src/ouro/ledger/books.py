@@ -100,7 +100,7 @@ class Books:
         except SQLAlchemyError as error:
             raise database_error(self.name, error) from None
 
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _rows(self, query: Any) -> Sequence[Row[Any]]:
         with self._reading() as connection:
             return connection.execute(query).all()
 
