@@ -30,7 +30,17 @@ class DemoCommand:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.work_dir = folder / "work dir"
-        command = [sys.executable, "-m", "ouro.cli", "demo", "--json", "--work-dir", "work dir", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "ouro.cli",
+            "demo",
+            "--json",
+            "--no-ui",
+            "--work-dir",
+            "work dir",
+            *arguments,
+        ]
         self._stdout = (folder / "stdout").open("w+")
         self._stderr = (folder / "stderr").open("w+")
         self.process = subprocess.Popen(command, cwd=folder, stdout=self._stdout, stderr=self._stderr)

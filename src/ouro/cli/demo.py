@@ -48,6 +48,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
         work_dir: Annotated[Path | None, typer.Option(help="Keep logs, books and configuration here.")] = None,
         view: Annotated[bool, typer.Option(help="Show the live view (on stderr).")] = True,
+        ui: Annotated[
+            bool, typer.Option(help="Serve the page in the browser, too (its address is on stderr).")
+        ] = True,
     ) -> None:
         """Start local chains, trade on them, and account for every wei."""
         from rich.console import Console
@@ -66,6 +69,7 @@ def register(app: typer.Typer) -> None:
             work_dir=work_dir,
             chains=_chosen(chains),
             until_landed=landed,
+            page=ui,
         )
         figures = run_demo(
             options, lambda text: print(text, file=sys.stderr, flush=True), sys.stderr if view else None

@@ -25,6 +25,7 @@ def of_chain(name: str, text: str) -> str:
 _KNOWN = (
     ("ouro.config.load", "ConfigError"),
     ("ouro.audit.errors", "AuditError"),
+    ("ouro.capital.errors", "CapitalError"),
     ("ouro.chain.errors", "ChainError"),
     ("ouro.ledger.errors", "LedgerError"),
     ("ouro.market.errors", "MarketError"),

@@ -23,6 +23,7 @@ from ouro.cli import (
     run,
     scan,
     signer,
+    stage,
     status,
     trades,
     why,
@@ -61,6 +62,7 @@ keystore.register(app)
 config_check.register(app)
 books.register(app)
 audit.register(app)
+stage.register(app)
 doctor.register(app)
 contract.register(app)
 scan.register(app)

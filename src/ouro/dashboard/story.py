@@ -1,4 +1,4 @@
-"""One trade told whole: its ring of hops, where the money went, how long each stage took, simulated against real."""
+"""One trade told whole: ring of hops, where the money went, how long each stage took, simulated against real."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """What a running engine leaves in files for people's pages: a small picture of each chain, once a second.
 
-``data_dir/status/<chain>.json`` holds how the chain is now, ``data_dir/status/<chain>.pools.json`` the pools and the
-names of the tokens, written again when their number changes. Whole files replace whole files, nothing reads them
-back, and a full disk costs the picture, never the loop.
+``data_dir/status/<chain>.json`` holds how the chain is now, ``data_dir/status/<chain>.pools.json`` the pools and
+the names of the tokens, written again when their number changes. Whole files replace whole files, nothing reads
+them back, and a full disk costs the picture, never the loop.
 """
 
 import asyncio

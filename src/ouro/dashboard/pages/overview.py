@@ -161,7 +161,7 @@ def problem_banner(problem: str) -> str:
         return ""
     older = " has schema " in problem
     todo = (
-        "Run <code>ouro books migrate</code>, or start the engine once: it brings the books up to date. "
+        "Run <code>ouro migrate</code>, or start the engine once: either brings the books up to date. "
         if older
         else "It is tried again every half second. "
     )

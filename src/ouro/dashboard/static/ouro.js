@@ -15,6 +15,15 @@
   settle();
   preferred.addEventListener("change", settle);
 
+  // Without WebSocket the client would first wait for one in vain.
+  if (!("WebSocket" in window)) {
+    let connect;
+    Object.defineProperty(window, "io", {
+      get: () => connect,
+      set: (io) => { connect = (url, options) => io(url, { ...options, transports: ["polling"] }); },
+    });
+  }
+
   const two = (n) => String(n).padStart(2, "0");
   const clock = (d) => `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
   const local = (d, full) => {
