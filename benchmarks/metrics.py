@@ -74,7 +74,7 @@ def measure(runs: int, scale: Scale, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ouro metrics ") as name:
         folder = Path(name)
         path = folder / "bench.ouro"
-        generate(path, scale, seed=seed, operators=["0x" + "11" * 20])
+        generate(path, scale, seed=seed, operators=("0x" + "11" * 20,))
         recording = Recording.open(path)
         one_run(recording, folder / "first", NullMetrics())
         used: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}

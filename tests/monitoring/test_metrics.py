@@ -110,6 +110,7 @@ def test_losses_cancels_and_withdrawn_outcomes(tmp_path: Path) -> None:
     chain.outcome(attempt(AttemptKind.CANCEL), None, outcome(OutcomeKind.LANDED))
     chain.outcome(attempt(), plan(), outcome(OutcomeKind.LANDED, COIN))
     chain.rolled_back(Rollback("base", 9, "0x", ()))
+    chain.reconciled(COIN // 4)
     metrics.flush()
     seen = read_metrics(tmp_path)
     assert seen.by("ouro_outcomes_total", "outcome") == {"landed": 1, "lost": 1}
@@ -118,6 +119,7 @@ def test_losses_cancels_and_withdrawn_outcomes(tmp_path: Path) -> None:
     assert seen.value("ouro_reversals_total", chain="base") == 1
     assert seen.value("ouro_predictions_total", chain="base", result="worse") == 1
     assert seen.value("ouro_rollbacks_total", chain="base") == 1
+    assert seen.value("ouro_reconciliation_difference_native", chain="base") == 0.25
     metrics.close()
 
 

@@ -154,7 +154,10 @@ def test_moments() -> None:
 
 
 def test_every_reason_of_the_gate_has_words() -> None:
-    assert {reason.value for reason in Reason} <= MEANINGS.keys()
+    for reason in Reason:
+        assert meaning(reason.value).isprintable()
+        assert len(meaning(reason.value)) >= 4
+    assert meaning("stale") == MEANINGS["stale"] != "stale"
     assert meaning("signer_max_gas") == "the signer refused it (max gas)"
     assert meaning("something_new") == "something new"
 

@@ -33,6 +33,9 @@ def register(app: typer.Typer) -> None:
         one_process: Annotated[
             bool, typer.Option("--one-process", help="All chains in this process, instead of one for each.")
         ] = False,
+        logs: Annotated[
+            str | None, typer.Option(metavar="json|console", help="The form of the logs, over the configuration's.")
+        ] = None,
         status_fd: Annotated[int | None, typer.Option(hidden=True, help="Where the supervisor listens.")] = None,
     ) -> None:
         """Run the engine in the configured mode. Ctrl-C finishes what is under way, then stops.
@@ -41,29 +44,33 @@ def register(app: typer.Typer) -> None:
         Logs go to stderr; to a file in the data folder where the live view would be drawn over them.
         """
         import asyncio
+        import os
 
         from ouro.cli.logs import configure_logs
         from ouro.config.load import load_config
         from ouro.engine.chosen import chosen_chains
 
+        if logs is not None:
+            os.environ["OURO_MONITORING__LOGS"] = logs  # so that the chains' processes hear it, too
         loaded = load_config(config)
+        form = loaded.monitoring.logs
         names = chosen_chains(loaded, chain or ())
         if status_fd is not None:
-            configure_logs()
+            configure_logs(form=form)
             _run_as_child(loaded, names, blocks, status_fd)
             return
         supervised = len(names) > 1 and not one_process
         with ExitStack() as stack:
-            logs: TextIO | None = None
+            written: TextIO | None = None
             shown = _View(loaded.mode.value, enabled=view)
             if shown.live and sys.stderr.isatty():
                 loaded.data_dir.mkdir(parents=True, exist_ok=True)
                 path = loaded.data_dir / "engine.log"
-                logs = stack.enter_context(path.open("a", encoding="utf-8"))
-                configure_logs(file=logs)
+                written = stack.enter_context(path.open("a", encoding="utf-8"))
+                configure_logs(file=written, form=form)
                 shown.note = f"logs: {path}"
             else:
-                configure_logs()
+                configure_logs(form=form)
             stack.enter_context(shown)
             from ouro.monitoring.hooks import watched
 
@@ -71,7 +78,7 @@ def register(app: typer.Typer) -> None:
             if supervised:
                 from ouro.engine.supervisor import supervise
 
-                asyncio.run(supervise(loaded, config, names, blocks=blocks, listener=shown.update, errors=logs))
+                asyncio.run(supervise(loaded, config, names, blocks=blocks, listener=shown.update, errors=written))
                 return
             # Numba is configured before anything imports it.
             from ouro.engine.runner import run_engine

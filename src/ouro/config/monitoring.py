@@ -27,7 +27,8 @@ class MonitoringConfig(BaseModel):
 
     ``listen``: where the one endpoint of an instance answers; port 0 takes a free one (``ouro status`` names it),
     "off" serves nothing. It tells profits, and has no login: leave it on the loopback interface, or behind a proxy.
-    ``metrics`` "off" counts nothing at all.
+    ``metrics`` "off" counts nothing at all. ``logs_of_open``: whether logs name the transaction of an attempt that
+    has not landed yet, which others could look for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +36,7 @@ class MonitoringConfig(BaseModel):
     metrics: Literal["on", "off"] = "on"
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:0"
     logs: Literal["json", "console"] = "json"
+    logs_of_open: Literal["redacted", "whole"] = "redacted"
 
     @property
     def address(self) -> str:

@@ -34,6 +34,7 @@ from ouro.ledger.records import BlockStats, native_value_wei
 from ouro.market.errors import MarketError, Remedy, SyncError
 from ouro.market.freshness import Level, pool_level
 from ouro.market.venues import NATIVE
+from ouro.monitoring.traces import begin_block, log_outcome, log_sent
 from ouro.risk.approved import Approved
 from ouro.risk.collar import references_of
 from ouro.risk.gate import RiskGate
@@ -245,6 +246,7 @@ class ChainEngine:
         self, update: BlockUpdate, state: ChainState, upkeep: Housekeeping, *, superseded: bool
     ) -> None:
         times = BlockTimes(update.number, update.received_ns, time.monotonic_ns(), logs=len(update.logs))
+        begin_block(self.name, update.number)
         try:
             result = state.apply(update)
         except MarketError as error:
@@ -405,6 +407,7 @@ class ChainEngine:
 
     def _on_submitted(self, submitted: Submitted) -> None:
         self._metrics.submitted(submitted)
+        log_sent(submitted, whole=self._shared.config.monitoring.logs_of_open == "whole")
         if submitted.handover is not Handover.WITHHELD:
             self.status.sent.add(submitted.sent_us / 1_000)
 
@@ -432,6 +435,7 @@ class ChainEngine:
             self._shared.capital.settle(attempt, plan, outcome)
         status = self.status
         self._metrics.outcome(attempt, plan, outcome)
+        log_outcome(attempt, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:
             status.net_wei -= earlier.net_wei
@@ -463,6 +467,7 @@ class ChainEngine:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        self._metrics.reconciled(result.max_abs_difference_wei)
         self.risk.on_reconciled(self.name, result.max_abs_difference_wei)
         if self._audit is not None:
             self._audit.reconciled(result)

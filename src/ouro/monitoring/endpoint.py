@@ -57,7 +57,7 @@ def serve_metrics(
         return
     address = folder / _ADDRESS_FILE
     address.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
-    log.info("metrics_served", url=url)
+    log.info("metrics_served", address=url.removeprefix("http://"))
     try:
         yield Served(url)
     finally:

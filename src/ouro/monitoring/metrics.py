@@ -64,6 +64,10 @@ class ChainMetrics(Protocol):
         """A final outcome; None when an earlier one is withdrawn."""
         ...
 
+    def reconciled(self, largest_difference_wei: int) -> None:
+        """Balances were compared with the books."""
+        ...
+
 
 class NullChainMetrics:
     """Counts nothing."""
@@ -91,6 +95,9 @@ class NullChainMetrics:
 
     def outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         """See ``ChainMetrics.outcome``."""
+
+    def reconciled(self, largest_difference_wei: int) -> None:
+        """See ``ChainMetrics.reconciled``."""
 
 
 class NullMetrics:
@@ -265,6 +272,10 @@ class _ChainMetrics:
 
     def outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         self._metrics.defer(self._outcome, attempt, plan, outcome)
+
+    def reconciled(self, largest_difference_wei: int) -> None:
+        name, difference = "ouro_reconciliation_difference_native", largest_difference_wei / _COIN_WEI
+        self._metrics.defer(self._metrics.set, name, difference, self._chain)
 
     # ------------------------------------------------------------------------------------------------ counting
 
