@@ -8,7 +8,7 @@ from ouro.dashboard.context import Context
 from ouro.dashboard.fragments import View
 from ouro.dashboard.health import gauges
 from ouro.dashboard.layout import Chart, Live, card, frame, scheme_of, tools
-from ouro.dashboard.totals import WEI_PER_COIN, Filter, Totals, curve
+from ouro.dashboard.totals import WEI_PER_COIN, Filter, Totals
 from ouro.dashboard.totals import funnel as funnel_of
 from ouro.dashboard.units import esc, usd
 
@@ -91,7 +91,7 @@ class _Overview:
         return ", ".join(parts)
 
     def _equity_options(self) -> dict[str, object]:
-        points = curve(self._totals().ordered(), self._feed.picture.counted.native_usd)
+        points = self._feed.curve(self._view.filter(self._context.now_ms()))
         return charts.equity(points, self._colours, self._limit_lines())
 
     def _limit_lines(self) -> dict[str, float]:
@@ -106,7 +106,7 @@ class _Overview:
 
     def _limits_note(self) -> str:
         """The limit in words: it may lie far below what fits into the picture."""
-        points = curve(self._totals().ordered(), self._feed.picture.counted.native_usd)
+        points = self._feed.curve(self._view.filter(self._context.now_ms()))
         deepest = min((point.drawdown for point in points), default=0.0)
         parts = [f"deepest drawdown {usd(deepest)}"]
         for name, value in self._limit_lines().items():
