@@ -19,8 +19,9 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --no-header --generate-hashes
 SOURCES := src tests contracts $(wildcard benchmarks)
 ARGS ?=
 
-.PHONY: help setup demo demo-all test chaos families docs lint types differential contracts bench bench-latency soak gas \
-    contract-checks contract-tests contract-tests-long mutants audit lock clean _check _python _node _contracts _test_packages
+.PHONY: help setup demo demo-all test chaos load-test families balancer-v3 docs lint types differential contracts bench \
+    bench-latency soak gas contract-checks contract-tests contract-tests-long mutants audit lock clean \
+    _check _python _node _contracts _test_packages
 
 help:
 	@cat <<'END'
@@ -28,8 +29,10 @@ help:
 	make demo          set up, then trade on two local chains          (ARGS="--blocks 60 --json" …)
 	make demo-all      six chains, until a cycle has landed through every kind of pool; fetches further contracts once
 	make test          set up, then run the tests                      (ARGS="tests/signer -k caps" …)
+	make load-test     1,000 landed trades a minute for 10 minutes on local chains; figures as JSON
 	make chaos         the long tests: many kills at random points
 	make families      every AMM family on a node: 5,000 random actions each, fields and storage words compared
+	make balancer-v3   the third Vault, compiled once (two minutes): 100,000 quotes, 5,000 actions, trades on a node
 	make lint types    ruff; pyright
 	make docs          the documents as a site, in build/site
 	make differential  quotes against the real contracts, a million random states
@@ -105,11 +108,23 @@ demo-all: setup
 test: setup
 	@exec $(PY) -m pytest -n 2 -m "not long" $(ARGS)
 
+load-test: setup
+	@exec $(PY) -m ouro.testnet.load --work-dir .cache/load-test-$$(date +%s) $(ARGS)
+
 chaos: setup
 	@exec $(PY) -m pytest -m "long" tests/e2e $(ARGS)
 
 families: setup
 	@exec $(PY) -m pytest -m "long" tests/engine/test_families.py $(ARGS)
+
+# What it compiles stays in the cache: from then on `make test` has the short forms as well.
+balancer-v3: setup
+	@$(PY) -c 'from tests.differential import sources; sources.balancer_v3()'
+	for family in balancer_v3_weighted balancer_v3_stable; do
+	    $(PY) -m tests.differential --family $$family --cases 100000
+	done
+	exec $(PY) -m pytest -m "long or not long" -k balancer_v3 tests/protocols/test_balancer_v3.py \
+	    tests/engine/test_family_trades.py tests/engine/test_families.py $(ARGS)
 
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS)

@@ -25,6 +25,56 @@ def test_report_for_machines_and_for_people(ouro: Ouro, traded: Traded) -> None:
     assert "ethereum" in ouro("report", "--config", traded.file).out
 
 
+def test_a_day_and_a_month(ouro: Ouro, traded: Traded, tmp_path: Path) -> None:
+    said = ouro("report", "--month", "--config", traded.file, "--format", "json")
+    assert said.code == 0, said.err
+    figures = json.loads(said.out)
+    chain = figures["chains"]["ethereum"]
+    assert chain["landed"] >= 1
+    assert chain["residual_wei"] == 0
+    assert figures["unexplained"] == []
+    page = tmp_path / "a day.html"
+    said = ouro("report", "--month", "--config", traded.file, "--format", "html", "-o", page)
+    assert said.code == 0
+    assert "Targets of the operation" in page.read_text()
+    rows = list(csv.DictReader(io.StringIO(ouro("report", "--month", "--transactions", "-c", traded.file).out)))
+    assert sum(int(row["net_wei"]) for row in rows) == chain["net_wei"]
+
+
+def test_reports_of_no_day_are_told(ouro: Ouro, traded: Traded) -> None:
+    for arguments, told in (
+        (("--day", "--month"), "exclude each other"),
+        (("--day", "someday"), "write it like 2026-11-23"),
+        (("--day", "--format", "pdf"), "md, csv, html, json"),
+        (("2026-11-23",), "add --day or --month"),
+        (("--format", "md"), "add --day or --month"),
+        (("--day", "--session", "x"), "leave it out"),
+        (("--day", "--transactions", "--format", "md"), "--format csv"),
+    ):
+        said = ouro("report", *arguments, "--config", traded.file)
+        assert said.code == 2, arguments
+        assert told in " ".join(said.err.replace("│", " ").split()), said.err
+
+
+def test_stages_and_budgets(ouro: Ouro, traded: Traded) -> None:
+    shown = json.loads(ouro("stage", "show", "--config", traded.file, "--json").out)
+    assert shown["chains"]["ethereum"]["stage"] == "observe"
+    said = ouro("stage", "propose", "--config", traded.file)
+    assert said.code == 1
+    assert "hours in the stage: 0, 1 are wanted" in said.out
+    said = ouro("stage", "approve", "--chain", "ethereum", "--by", "Ada", "--why", "x y", "-c", traded.file)
+    assert said.code == 2
+    assert "nothing is proposed" in said.err
+    said = ouro("stage", "show", "--chain", "mars", "--config", traded.file)
+    assert said.code == 2
+    assert "the configuration has ethereum" in said.err
+    assert "no budgets are made yet" in ouro("capital", "show", "--config", traded.file).out
+    said = ouro("capital", "apply", "--by", "Ada", "--why", "x", "--config", traded.file)
+    assert said.code == 2
+    assert "capital_usd_cents" in said.err
+    assert ouro("audit", "verify", "--config", traded.file).code == 0
+
+
 def test_ledger_lists_what_was_sent(ouro: Ouro, traded: Traded) -> None:
     said = ouro("ledger", "--config", traded.file, "--state", "final", "--limit", "3")
     assert said.code == 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.differential.mirror import Mismatch
-from tests.differential.worlds import WORLDS
+from tests.differential.worlds import SLOW_WORLDS, WORLDS
 
 from ouro.testnet.artifacts import fetch
 
@@ -38,12 +38,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000, help="per family")
     parser.add_argument("--seed", default="1")
-    parser.add_argument("--family", choices=[*WORLDS, "all"], default="all")
+    parser.add_argument("--family", choices=[*WORLDS, *SLOW_WORLDS, "all"], default="all")
     options = parser.parse_args(arguments)
     fetch(lambda line: print(line, file=sys.stderr))
     mismatches = 0
-    for name, open_world in WORLDS.items():
-        if options.family in (name, "all"):
+    for name, open_world in (WORLDS | SLOW_WORLDS).items():
+        if options.family == name or (options.family == "all" and name in WORLDS):
             world = open_world()
             found = run(name, partial(world.scenario, cases=CASES_PER_SCENARIO), options.cases, options.seed)
             print(f"{name}: seed {options.seed}, {world.tally}, mismatches {found}", flush=True)

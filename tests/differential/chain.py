@@ -74,6 +74,16 @@ class Chain:
         except RuntimeError as error:
             raise Reverted(str(error)[:300]) from error
 
+    def ask(self, to: Address, data: bytes) -> bytes | None:
+        """The answer of a call that leaves no trace; None where it reverts."""
+        mark = self.evm.snapshot()
+        try:
+            return self.call(to, data)
+        except Reverted:
+            return None
+        finally:
+            self.evm.revert(mark)
+
     def drive(self, target: Address, data: bytes) -> bytes:
         """The driver calls ``target`` and pays what its callbacks ask for."""
         return self.call(self.driver, call_bytes("run(address,bytes)", target, data))

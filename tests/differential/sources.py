@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ouro.testnet.artifacts import Artifact, Package, cache_dir, normalise
+from ouro.testnet.artifacts import Artifact, ArtifactError, Package, cache_dir, normalise
 from ouro.testnet.packages import run_compiler, source_texts, whole_package
 
 HERE = Path(__file__).resolve().parent
@@ -40,11 +40,12 @@ def compiled(
     runs: int = 200,
     *,
     through_ir: bool = False,
+    only_kept: bool = False,
 ) -> dict[str, Artifact]:
     """Contracts by name: ``wanted`` maps each to its source path, ``roots`` import prefixes to folders.
 
     ``compiler`` is a name of ``packages.lock``, None for the project's own solc. The output is cached by its input.
-    ``through_ir`` takes minutes for large sources.
+    ``through_ir`` takes minutes for large sources; ``only_kept`` raises ``ArtifactError`` instead of compiling.
     """
     sources = source_texts(wanted.values(), roots)
     request: dict[str, Any] = {
@@ -61,6 +62,8 @@ def compiled(
     text = json.dumps(request, sort_keys=True)
     key = hashlib.sha256(f"{compiler}{sorted(wanted)}{text}".encode()).hexdigest()[:24]
     kept = cache_dir() / "compiled" / f"{key}.json"
+    if only_kept and not kept.is_file():
+        raise ArtifactError("it has not been compiled here yet")
     if not kept.is_file():
         binary = package_dir(compiler) / "soljson.js" if compiler else None
         output = run_compiler(text, binary, _SLOW_TIMEOUT_S) if through_ir else run_compiler(text, binary)
@@ -97,7 +100,20 @@ def slipstream() -> dict[str, Artifact]:
     return compiled(roots, wanted, "solc-0.7.6", "istanbul")
 
 
-def balancer_v3() -> dict[str, Artifact]:
+def balancer_v3_kept() -> bool:
+    """Whether ``balancer_v3`` would give them at once, without fetching or compiling."""
+    names = ("vault", "interfaces", "solidity-utils", "pool-weighted", "pool-stable", "pool-utils")
+    lock = json.loads((HERE / "packages.lock").read_text())
+    wanted = {BALANCER_V3 + name for name in names} | {"@openzeppelin/contracts"}
+    if not all((cache_dir() / "whole" / f"{name}@{lock[name][0]}").is_dir() for name in wanted):
+        return False
+    try:
+        return bool(balancer_v3(only_kept=True))
+    except ArtifactError:
+        return False
+
+
+def balancer_v3(*, only_kept: bool = False) -> dict[str, Artifact]:
     """Balancer's third Vault and two factories, from their sources: two minutes of one core when not yet cached.
 
     With a single optimizer run, with which the Vault stays below the limit of deployed code.
@@ -114,7 +130,7 @@ def balancer_v3() -> dict[str, Artifact]:
         "StablePoolFactory": "pool-stable/contracts/StablePoolFactory",
     }
     wanted = {name: f"{BALANCER_V3}{path}.sol" for name, path in paths.items()}
-    return compiled(roots, wanted, "solc-0.8.26", "cancun", runs=1, through_ir=True)
+    return compiled(roots, wanted, "solc-0.8.26", "cancun", runs=1, through_ir=True, only_kept=only_kept)
 
 
 def main() -> None:

@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from tests.differential.adaptive_cases import AlgebraAdaptiveWorld
 from tests.differential.algebra_cases import AlgebraIntegralWorld
 from tests.differential.balancer_stable_cases import BalancerV2StableWorld
+from tests.differential.balancer_v3_cases import FAMILIES, BalancerV3World
 from tests.differential.balancer_weighted_cases import BalancerV2WeightedWorld
 from tests.differential.dialect_cases import PancakeV3World, SlipstreamWorld
 from tests.differential.erc4626_cases import Erc4626World
@@ -42,3 +44,6 @@ WORLDS: dict[str, Callable[[], World]] = {
     "balancer_v2_stable": BalancerV2StableWorld,
     "erc4626": Erc4626World,
 }
+
+SLOW_WORLDS: dict[str, Callable[[], World]] = {name: partial(BalancerV3World, name) for name in FAMILIES}
+"""Those whose contracts take minutes to compile: only where they are named."""

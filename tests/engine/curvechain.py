@@ -1,4 +1,4 @@
-"""Pools on curves and vaults of shares on a node: StableSwap's port, Balancer's second Vault, ERC-4626.
+"""Pools on curves and vaults of shares on a node: StableSwap's port, Balancer's Vaults, ERC-4626.
 
 Each venue acts at random as the differential tests do, and swaps by hand what the engine has quoted before.
 """
@@ -7,12 +7,15 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from eth_abi.abi import encode
-from familychain import NodeChain, Venue
+from familychain import NodeChain, Pair, Venue, pair_of
 from tests.differential import sources
 from tests.differential.balancer_stable_cases import BalancerV2StableWorld
+from tests.differential.balancer_v3_cases import INITIALIZE, BalancerV3World
+from tests.differential.balancer_v3_cases import SWAP as THIRD_SWAP
+from tests.differential.balancer_v3_cases import Play as ThirdPlay
 from tests.differential.balancer_weighted_cases import BalancerV2WeightedWorld, WeightedPlay
 from tests.differential.balancer_world import MAX_UINT, SWAP, BalancerChain
 from tests.differential.chain import OWNER, SUPPLY, Reverted
@@ -27,7 +30,18 @@ from ouro.testnet.client import Client
 from ouro.types import Address, Log
 
 CURVES = ("saddle", "balancer_v2_weighted", "balancer_v2_stable", "erc4626")
+COMPILED = ("balancer_v3_weighted", "balancer_v3_stable")
+"""Whose contracts take minutes to compile: `make balancer-v3`, and wherever that has been run."""
+NOBODY: Address = "0x" + "00" * 20
 _OFFSETS = (0, 6, 12)
+
+
+class Follower(Protocol):
+    """What knows a pool by its logs."""
+
+    def follow(self) -> None: ...
+
+
 SwapCall = Callable[[Any, int, int, int], tuple[Address, bytes]]
 
 
@@ -48,7 +62,7 @@ class CurveVenue(Venue):
 
     swap_call: SwapCall | None = None
     factories: tuple[Address, ...] = ()
-    mirrors: dict[str, Mirror] = field(default_factory=dict)
+    mirrors: dict[str, Follower] = field(default_factory=dict)
     token: Address = ""
 
     @property
@@ -75,6 +89,8 @@ def curve_venue(family: str, client: Client, rng: random.Random, pools: int = 3)
     """Pools of the family with random actions; Balancer's: at least one of each generation."""
     if family == "erc4626":
         return _vaults(client, rng)
+    if family in COMPILED:
+        return _third_vault(family, client, rng, pools)
     return _saddle(client, rng, pools) if family == "saddle" else _balancer(family, client, rng, pools)
 
 
@@ -142,6 +158,25 @@ def _stop_ramp(chain: NodeChain, pool: Address, mirror: Mirror) -> None:
         mirror.follow()
 
 
+def _third_vault(family: str, client: Client, rng: random.Random, pools: int) -> CurveVenue:
+    """Pools with rates that no log tells, yield that is shared with the Vault, and everything that can be set."""
+    chain = NodeChain(client)
+    world = BalancerV3World(family, chain)
+    plays = [ThirdPlay(world, rng) for _ in range(pools)]
+    venue = CurveVenue(family, "", chain, [play.act for play in plays], factories=(world.factory,))
+    venue.pools = [play.pool for play in plays]
+    venue.mirrors = {play.pool: play for play in plays}
+    venue.token = plays[0].tokens[0]
+    venue.swap_call = lambda state, i, j, amount: (world.driver, _third_swap(world.vault, state, i, j, amount))
+    return venue
+
+
+def _third_swap(vault: Address, state: Any, i: int, j: int, amount: int) -> bytes:
+    legs = [state.tokens[i], state.tokens[j]]
+    swap = call_bytes(THIRD_SWAP, (0, state.address, *legs, amount, 0, b""))
+    return call_bytes("run(address,bytes[],address[])", vault, [swap], legs)
+
+
 def _vaults(client: Client, rng: random.Random) -> CurveVenue:
     """Vaults of one asset that round in different ways; gifts and losses change their rates without a log."""
     chain = NodeChain(client)
@@ -185,3 +220,88 @@ def _vault_act(chain: NodeChain, asset: Address, vault: Address, rng: random.Ran
         chain.call(asset, call_bytes("transfer(address,uint256)", vault, min(amount, held + 1)))
     else:
         chain.call(asset, call_bytes("transfer(address,uint256)", OWNER, lost), caller=vault)
+
+
+# ------------------------------------------------------------------------------------------------ worth the same
+
+
+class _Even(random.Random):
+    """Draws equal weights and no rates."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def curve_at_one(family: str, client: Client) -> tuple[CurveVenue, Pair]:
+    """A pool (a vault) of two tokens that are worth the same, and a pair of them where they are not."""
+    makers = {"saddle": _saddle_at_one, "erc4626": _vault_at_one}
+    maker = makers.get(family, _third_at_one if family in COMPILED else _second_at_one)
+    venue, tokens = maker(family, client)
+    low, high = sorted(tokens)
+    return venue, pair_of(venue.chain, (low, high), 10**23, 12 * 10**22)
+
+
+def _saddle_at_one(family: str, client: Client) -> tuple[CurveVenue, list[Address]]:
+    chain = NodeChain(client)
+    world = SaddleWorld(chain)
+    tokens = [token for token, places in world.tokens if places == 18][:2]
+    pool = chain.deploy(world.pool_code)
+    initial = "initialize(address[],uint8[],string,string,uint256,uint256,uint256,address)"
+    chain.call(pool, call_bytes(initial, tokens, [18, 18], "L", "L", 200, 4_000_000, 0, world.lp_code))
+    for token in tokens:
+        chain.drive(token, call_bytes("approve(address,uint256)", pool, SUPPLY))
+    chain.drive(pool, call_bytes("addLiquidity(uint256[],uint256,uint256)", [10**23] * 2, 0, SUPPLY))
+    return CurveVenue(family, "", chain, pools=[pool], factories=(pool,), token=tokens[0]), tokens
+
+
+def _second_at_one(family: str, client: Client) -> tuple[CurveVenue, list[Address]]:
+    chain = NodeVaultChain(client)
+    stable = family == "balancer_v2_stable"
+    tokens = sorted(token for token, places in chain.decimals.items() if places == 18)[:2]
+    if stable:
+        factory = chain.factory("20230206-composable-stable-pool-v3/ComposableStablePoolFactory")
+        signature = "create(string,string,address[],uint256,address[],uint256[],bool[],uint256,address)"
+        values = (200, [NOBODY] * 2, [0, 0], [False, False])
+    else:
+        factory = chain.factory("20230206-weighted-pool-v3/WeightedPoolFactory")
+        signature = "create(string,string,address[],uint256[],address[],uint256,address)"
+        values = ([5 * 10**17] * 2, [NOBODY] * 2)
+    data = call_bytes(signature, "P", "P", tokens, *values, 3 * 10**15, OWNER)
+    pool, pool_id = chain.created(factory, data)
+    entries = sorted([*((token, 10**23) for token in tokens), *([(pool, (1 << 112) - 1)] if stable else [])])
+    amounts = [amount for _, amount in entries]
+    chain.join(pool_id, tuple(token for token, _ in entries), encode(["uint256", "uint256[]"], [0, amounts]))
+    _hand_over(chain, tokens)
+    return CurveVenue(family, "", chain, pools=[pool], factories=(factory,), token=tokens[0]), tokens
+
+
+def _third_at_one(family: str, client: Client) -> tuple[CurveVenue, list[Address]]:
+    chain = NodeChain(client)
+    world = BalancerV3World(family, chain)
+    tokens = sorted(token for token, places in world.decimals.items() if places == 18)[:2]
+    pool = world.create(_Even(1), tuple(tokens), [NOBODY] * 2)
+    call = call_bytes(INITIALIZE, pool, world.driver, tokens, [10**23] * 2, 0, b"")
+    world.run(tuple(tokens), call)
+    _hand_over(chain, tokens)
+    return CurveVenue(family, "", chain, pools=[pool], factories=(world.factory,), token=tokens[0]), tokens
+
+
+def _vault_at_one(family: str, client: Client) -> tuple[CurveVenue, list[Address]]:
+    """A share is worth a little more than its asset."""
+    chain = NodeChain(client)
+    asset = chain.tokens[0]
+    vault = chain.deploy(vault_codes()["OffsetVault"] + encode(["address", "uint8"], [asset, 0]))
+    for data in (
+        call_bytes("approve(address,uint256)", vault, MAX_UINT),
+        call_bytes("transfer(address,uint256)", OWNER, 10**26),
+    ):
+        chain.drive(asset, data)
+    chain.drive(vault, call_bytes("deposit(uint256,address)", 10**25, chain.driver))
+    chain.drive(asset, call_bytes("transfer(address,uint256)", vault, 10**23 + 7))
+    return CurveVenue(family, "", chain, pools=[vault], factories=(vault,), token=asset), [asset, vault]
+
+
+def _hand_over(chain: NodeChain, tokens: list[Address]) -> None:
+    """The pair is filled and moved by the driver."""
+    for token in tokens:
+        chain.call(token, call_bytes("transfer(address,uint256)", chain.driver, 10**30))

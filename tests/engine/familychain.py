@@ -96,6 +96,12 @@ class NodeChain(Chain):
             self.send(caller, to, data, value)
         return bytes.fromhex(answer[2:])
 
+    def ask(self, to: Address, data: bytes) -> bytes | None:
+        try:
+            return bytes.fromhex(self.client.read(to, "0x" + data.hex())[2:])
+        except NodeError:
+            return None
+
     def send(self, caller: Address, to: Address | None, data: bytes, value: int = 0) -> dict[str, Any]:
         self.timestamp += 1
         self.client.call("evm_setNextBlockTimestamp", self.timestamp)

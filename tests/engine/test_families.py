@@ -5,9 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
-from curvechain import CURVES, CurveVenue, curve_venue
+from curvechain import COMPILED, CURVES, CurveVenue, curve_venue
 from familychain import Venue, concentrated, config_of, follow, solidly, swapr
 from tests.differential.chain import Reverted
+from tests.differential.sources import balancer_v3_kept
 
 from ouro.chain.rpc import Transport
 from ouro.engine.chain_state import ChainState
@@ -36,7 +37,7 @@ def make_venue(family: str, client: Client, rng: random.Random, pools: int = 3) 
     """A factory of the family with pools."""
     if family == "solidly":
         return solidly(client, rng)
-    if family in CURVES:
+    if family in (*CURVES, *COMPILED):
         return curve_venue(family, client, rng, pools)
     return swapr(client, rng) if family == "swapr" else concentrated(family, client, rng, pools)
 
@@ -122,17 +123,19 @@ async def run(
     assert load_snapshot(path, "test", config, state.market.families) == snapshot
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *CURVES])
+@pytest.mark.parametrize("family", [*FAMILIES, *CURVES, *COMPILED])
 async def test_followed_by_logs_and_equal_to_calls(
     family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path
 ) -> None:
-    actions = 75 if family in CURVES else 200
+    if family in COMPILED and not balancer_v3_kept():
+        pytest.skip("its contracts are compiled by `make balancer-v3`")
+    actions = 200 if family in FAMILIES else 75
     await run(family, node, client, reader, tmp_path / "data with blanks", actions)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(21_600)
-@pytest.mark.parametrize("family", [*FAMILIES, *CURVES])
+@pytest.mark.parametrize("family", [*FAMILIES, *CURVES, *COMPILED])
 async def test_five_thousand_actions(
     family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path
 ) -> None:

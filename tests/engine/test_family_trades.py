@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from curvechain import COMPILED, CURVES, curve_at_one
 from familychain import (
     OPERATOR,
     Venue,
@@ -15,6 +16,7 @@ from familychain import (
 )
 from familytrade import trade_once
 from tests.differential.chain import OWNER
+from tests.differential.sources import balancer_v3_kept
 
 from ouro.chain.rpc import Transport
 from ouro.config.model import BribeConfig, GuardConfig
@@ -67,6 +69,25 @@ async def test_predicted_is_simulated_is_executed(
     assert state.shadow.faults == {}
     assert family in await trade_once(state, chain, reader, client)
     for token in chain.tokens:  # the other way round, then once more
+        pair.push(token, 3 * 10**22)
+        assert family in await trade_once(state, chain, reader, client)
+
+
+@pytest.mark.parametrize("family", [*CURVES, *COMPILED])
+async def test_curves_and_vaults_trade_as_predicted(
+    family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path
+) -> None:
+    if family in COMPILED and not balancer_v3_kept():
+        pytest.skip("its contracts are compiled by `make balancer-v3`")
+    venue, pair = curve_at_one(family, client)
+    chain = venue.chain
+    config = config_of(node, client, [venue, pair]).model_copy(update={"wrapped_native": venue.start_token})
+    client.call("anvil_setBalance", OPERATOR, hex(10**20))
+    state = await ChainState.load("test", config, reader, tmp_path, lambda _: None)
+    assert state.shadow is not None
+    assert state.shadow.faults == {}
+    assert family in await trade_once(state, chain, reader, client)
+    for token in pair.tokens:  # the other way round, then once more
         pair.push(token, 3 * 10**22)
         assert family in await trade_once(state, chain, reader, client)
 

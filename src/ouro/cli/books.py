@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ouro.cli.errors import exit_code
+from ouro.cli.period import ReportFormat, read_format, write_period
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,11 +77,41 @@ def register(app: typer.Typer) -> None:
 
     @app.command("report")
     def report(
+        date: Annotated[
+            str | None,
+            typer.Argument(help="Which day (2026-11-23) or month (2026-11); by default the running one."),
+        ] = None,
         config: ConfigOption = Path("ouro.toml"),
         session: Annotated[str | None, typer.Option(help="Only this run (a wrong one names the latest).")] = None,
         as_json: JsonOption = False,
+        day: Annotated[
+            bool, typer.Option("--day", help="A day's profit and loss by cause, limits, targets.")
+        ] = False,
+        month: Annotated[bool, typer.Option("--month", help="The same of a month.")] = False,
+        form: Annotated[
+            ReportFormat | None,
+            typer.Option("--format", parser=read_format, metavar="md|csv|html|json", help="Of --day and --month."),
+        ] = None,
+        transactions: Annotated[
+            bool, typer.Option("--transactions", help="Each transaction of the day or month, as CSV.")
+        ] = False,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; else stdout.")] = None,
     ) -> None:
         """Counts, profit and loss, latency and reconciliation, from the books alone."""
+        if day and month:
+            raise typer.BadParameter("--day and --month exclude each other")
+        if day or month:
+            if session is not None:
+                raise typer.BadParameter("--session is of a run, not of a day or month: leave it out")
+            chosen = form or (
+                ReportFormat.JSON if as_json else ReportFormat.CSV if transactions else ReportFormat.MD
+            )
+            kind = "day" if day else "month"
+            write_period(config, kind=kind, date=date, form=chosen, transactions=transactions, output=output)
+            return
+        if date is not None or form is not None or transactions or output is not None:
+            given = "DATE" if date is not None else "--format, --transactions and --output"
+            raise typer.BadParameter(f"{given} is of a day or a month: add --day or --month")
         from rich.console import Console
 
         from ouro.ledger.errors import LedgerError

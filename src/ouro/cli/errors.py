@@ -4,6 +4,8 @@ import errno
 import importlib
 
 EXIT_DIFFERENT = 1
+EXIT_NOTHING = 1
+"""What was asked for is not there."""
 EXIT_BAD_INPUT = 2
 """Also where something could not be compared."""
 
@@ -23,6 +25,7 @@ def of_chain(name: str, text: str) -> str:
 _KNOWN = (
     ("ouro.config.load", "ConfigError"),
     ("ouro.audit.errors", "AuditError"),
+    ("ouro.capital.errors", "CapitalError"),
     ("ouro.chain.errors", "ChainError"),
     ("ouro.ledger.errors", "LedgerError"),
     ("ouro.market.errors", "MarketError"),
@@ -38,6 +41,7 @@ _KNOWN = (
     ("ouro.replay.errors", "RecordingError"),
     ("ouro.execution.describe", "InputError"),
     ("ouro.execution.encode", "EncodeError"),
+    ("ouro.monitoring.trades", "FilterError"),
     ("ouro.dashboard.addresses", "DashboardError"),
 )
 _OS_ADVICE = {

@@ -18,10 +18,15 @@ from ouro.cli import (
     doctor,
     halt,
     keystore,
+    migrate,
     record,
     run,
     scan,
     signer,
+    stage,
+    status,
+    trades,
+    why,
 )
 from ouro.cli.errors import EXIT_BAD_INPUT, known_problem
 
@@ -30,7 +35,7 @@ app = typer.Typer(
     help="Multi-chain DEX arbitrage: exact pools, complete search, atomic execution, every wei accounted for.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 
 
@@ -57,12 +62,17 @@ keystore.register(app)
 config_check.register(app)
 books.register(app)
 audit.register(app)
+stage.register(app)
 doctor.register(app)
 contract.register(app)
 scan.register(app)
 bench.register(app)
 record.register(app)
+status.register(app)
+trades.register(app)
+why.register(app)
 alerts.register(app)
+migrate.register(app)
 dashboard.register(app)
 
 

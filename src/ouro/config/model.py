@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticKnownError
 
 from ouro.config.alerts import AlertsConfig
+from ouro.config.capital import CapitalConfig
+from ouro.config.costs import CostsConfig
 from ouro.config.dashboard import DashboardConfig
 from ouro.config.fields import ConfigAddress, NonNegativeInt, PositiveInt
 from ouro.config.gate import GateConfig
@@ -282,6 +284,8 @@ class OuroConfig(_Section):
     monitoring: MonitoringConfig = MonitoringConfig()
     alerts: AlertsConfig = AlertsConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    costs: CostsConfig = CostsConfig()
+    capital: CapitalConfig = CapitalConfig()
     chains: Annotated[dict[str, ChainConfig], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -299,6 +303,7 @@ class OuroConfig(_Section):
 
     @model_validator(mode="after")
     def _live_is_complete(self) -> Self:
+        self.costs.check_chains(self.chains)
         ids = [chain.chain_id for chain in self.chains.values()]
         if len(set(ids)) != len(ids):
             raise ValueError("chains: two chains have the same chain_id")

@@ -154,6 +154,16 @@ class ControlStore:
 
     # ---------------------------------------------------------------------------------------------- inside
 
+    def halt_by_signal(self, chain: str | None, where: str) -> None:
+        """SIGUSR1 to ``where``: halt, and say so in the audit chain. Raises ``ControlError`` when it can't halt."""
+        from ouro.audit import AuditError, note
+
+        written = self.halt(chain=chain, by="signal", why=f"SIGUSR1 to {where}")
+        try:
+            note(self.folder.parent / "audit", "halt", {"halt": asdict(written)})
+        except AuditError as error:
+            log.error("halt_not_in_audit_chain", error=str(error))
+
     def _read_to_change(self) -> State:
         state = read_state(self.folder)
         now_ms = self._clock_ms()

@@ -68,6 +68,10 @@ class AuditTrail:
         session = self._session
         self._chain.append_later(kind, lambda: {"session": session, **body()})
 
+    def record(self, kind: str, body: Mapping[str, Any]) -> str:
+        """Append at once and durably, from any thread: for what is rare and must stand before it holds."""
+        return self._chain.append(kind, {"session": self._session, **body}, durable=True)
+
     def close(self, **totals: Any) -> None:
         """Record the orderly end. Raises `AuditError` when it can't be written."""
         try:

@@ -45,6 +45,10 @@ class ChainBooks:
         )
         await asyncio.wrap_future(future)
 
+    def prepare(self, plan: Plan) -> None:
+        """An attempt of ``plan`` is coming."""
+        self._ledger.prepare(plan)
+
     def sent(self, attempt_id: str, sent_us: int | None) -> None:
         """A lane took the bytes."""
         self._ledger.mark_sent(attempt_id, sent_us=sent_us)

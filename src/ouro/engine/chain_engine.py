@@ -17,12 +17,13 @@ from ouro.config.model import ChainConfig
 from ouro.engine.audit_trail import DecisionListener, together
 from ouro.engine.chain_state import ChainState
 from ouro.engine.decision import Decision, decide
+from ouro.engine.halt_watch import watch_halts
 from ouro.engine.idle import Collector
 from ouro.engine.picture import FOLDER, PictureWriter
 from ouro.engine.reconciler import Reconciler, reconciler_of
 from ouro.engine.stages import BlockTimes, TimesListener
 from ouro.engine.status import ChainStatus, TradeLine
-from ouro.engine.trading import Clock, Trader
+from ouro.engine.trading import Clock, LiveTrader, Trader
 from ouro.engine.world import Feed, Housekeeping, LiveWorld, Shared, World
 from ouro.execution.lanes import Handover
 from ouro.execution.preflight import Preflight
@@ -208,6 +209,7 @@ class ChainEngine:
         self.status.state = "running"
         self.attempted.set()
         settling = asyncio.create_task(self._settle_loop())
+        halts = asyncio.create_task(watch_halts(self._shared.config.data_dir, self.name, self._taking_back))
         upkeep.start()
         self._collector.start()
         try:
@@ -232,7 +234,8 @@ class ChainEngine:
                     settling.result()
         finally:
             settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            halts.cancel()
+            await asyncio.gather(settling, halts, return_exceptions=True)
             self._collector.stop()
             await upkeep.close()
 
@@ -297,7 +300,7 @@ class ChainEngine:
             except Exception:
                 # The session ends with this; the next one counts what the journal says is in flight.
                 for item in approved:
-                    self._shared.risk.release(self.name, item.plan.plan_id)
+                    self._release(item.plan.plan_id)
                 raise
             for submitted in done:
                 self._on_submitted(submitted)
@@ -324,12 +327,20 @@ class ChainEngine:
                 references=references,
                 native_usd=state.prices.native_usd(),
             )
-            verdict = self._shared.risk.check(plan, condition)
+            capital = self._shared.capital
+            verdict = capital.check(plan) if capital is not None else None
+            if verdict is None:
+                verdict = self._shared.risk.check(plan, condition)
             if isinstance(verdict, Refused):
                 self._refuse(verdict)
             else:
                 approved.append(verdict)
+                if capital is not None:
+                    capital.hold(plan)
         return approved
+
+    def _taking_back(self) -> tuple[LiveTrader | None, BlockUpdate | None]:
+        return self._trader if isinstance(self._trader, LiveTrader) else None, self._latest
 
     async def _settle_loop(self) -> None:
         """Off the hot path: settle the newest block, however many came meanwhile."""
@@ -404,12 +415,19 @@ class ChainEngine:
 
     def _refuse_approved(self, refused: Refused) -> None:
         """A refusal after the gate had said yes gives its reservation back."""
-        self._shared.risk.release(self.name, refused.plan_id)
+        self._release(refused.plan_id)
         self._refuse(refused)
+
+    def _release(self, plan_id: str) -> None:
+        self._shared.risk.release(self.name, plan_id)
+        if self._shared.capital is not None:
+            self._shared.capital.release(plan_id)
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         if self._audit is not None:
             self._audit.outcome(attempt, outcome)
+        if self._shared.capital is not None:
+            self._shared.capital.settle(attempt, plan, outcome)
         status = self.status
         self._metrics.outcome(attempt, plan, outcome)
         earlier = self._booked.pop(attempt.attempt_id, None)
@@ -435,12 +453,15 @@ class ChainEngine:
             self._booked.popitem(last=False)
         if attempt.kind is not AttemptKind.TRADE:
             return
+        if plan is not None and self._state is not None:
+            self._state.bidder.settle(plan, outcome)
         status.outcomes[outcome.kind.value] += 1
         status.trades.append(line)
         if outcome.kind is OutcomeKind.REVERTED:
             log.error("reverted", chain=self.name, attempt=attempt.attempt_id, reason=outcome.reason)
 
     def _on_reconciled(self, _chain: str, result: Reconciliation) -> None:
+        self.risk.on_reconciled(self.name, result.max_abs_difference_wei)
         if self._audit is not None:
             self._audit.reconciled(result)
 

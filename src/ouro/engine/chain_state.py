@@ -24,6 +24,7 @@ from ouro.market.market import Market
 from ouro.market.prices import PoolPrices
 from ouro.market.refresh import refresh_market
 from ouro.protocols.registry import FAMILIES
+from ouro.risk.send_rule import Bidder
 from ouro.search.finder import Finder
 from ouro.strategies.cyclic import CyclicStrategy
 from ouro.types import BlockUpdate, Hash, Mode, PoolId, Rollback
@@ -63,6 +64,7 @@ class ChainState:
         self.loans = () if shadow is None else shadow.lenders
         self.base_number = self.head_number
         self.executor_stirred = False
+        self.bidder = Bidder(config.send, config.bid)
         self.prices = PoolPrices(market, config)
         self.freshness = ChainFreshness(config.freshness)
         self.recent: deque[RecentBlock] = deque(maxlen=config.reorg_ring_depth)

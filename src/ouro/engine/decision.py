@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ouro.engine.chain_state import ChainState
 from ouro.execution.encode import EncodeError
-from ouro.execution.planner import PlanContext, plan_id_of, plan_of
+from ouro.execution.planner import NotWorthSending, PlanContext, plan_id_of, plan_of
 from ouro.strategies.queue import least_value
 from ouro.types import Address, BlockUpdate, Opportunity, Plan, Refused
 
@@ -48,10 +48,13 @@ def decide(state: ChainState, update: BlockUpdate, locked: frozenset[Address], l
         fee_rule=lambda base, tip: state.fees.bid_fee(base, tip, state.config.inclusion_blocks),
         states=chosen,
         loans=state.loans,
+        bidder=state.bidder,
     )
     for opportunity in selection.opportunities:
         try:
             decision.plans.append(plan_of(opportunity, state.config, plan_context, lane))
+        except NotWorthSending as no:
+            decision.refused.append(Refused(plan_id_of(opportunity), "send_rule", str(no)))
         except EncodeError as error:
             decision.refused.append(Refused(plan_id_of(opportunity), "not_encodable", str(error)))
     for reason, count in selection.failed.items():

@@ -6,8 +6,8 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ouro.chain.pool import EndpointPool
 from ouro.config.model import OuroConfig
 from ouro.control import ControlError, ControlStore, control_folder
 from ouro.engine.audit_trail import AuditTrail
+from ouro.engine.capital_hooks import keep_stages, open_guard
 from ouro.engine.chain_engine import ChainEngine
 from ouro.engine.chosen import chosen_chains
 from ouro.engine.errors import EngineError
@@ -39,6 +40,11 @@ from ouro.types import Mode
 log = structlog.get_logger(__name__)
 
 DRAIN_TIMEOUT_S = 60.0
+SIGNER_STARTS_MS = 120_000
+BOOKS_LOCKED_S = 45.0
+"""Another chain's process may hang in the middle of writing the common books. Attempts are durable without them, so
+trading goes on until the supervisor has killed that one (``Patience.silent_running_s``)."""
+
 StatusListener = Callable[[Sequence[ChainStatus]], None]
 
 
@@ -95,8 +101,15 @@ def _one_compiler() -> Iterator[None]:
     if not folder:
         yield
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with (Path(folder) / "warm.lock").open("w") as lock:
+    with locked(Path(folder) / "warm.lock"):
+        yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -108,21 +121,23 @@ async def _run_session(
     listener: StatusListener | None,
     announce: Callable[[str], None],
 ) -> None:
-    ledger = Ledger.open(
-        config.ledger.url,
-        refusal_samples=config.ledger.refusal_samples,
-        retention_days=config.ledger.retention_days,
-        ahead=config.data_dir / "ahead",
-    )
+    # One at a time: what dead processes left is in the books before another one reads its chain's part of them.
+    with locked(config.data_dir / "opening.lock"):
+        ledger = Ledger.open(
+            config.ledger.url,
+            refusal_samples=config.ledger.refusal_samples,
+            retention_days=config.ledger.retention_days,
+            ahead=config.data_dir / "ahead",
+            give_up_s=BOOKS_LOCKED_S,
+        )
     audit: AuditTrail | None = None
     signer = SignerClient(config.signer.socket, timeout_ms=config.signer.request_timeout_ms)
     leases: LeaseKeeper | None = None
-    keeping: asyncio.Task[None] | None = None
     try:
         if config.mode is Mode.LIVE:
             if not config.signer.socket.exists():
                 announce(f"waiting for the signer at {config.signer.socket}; start it by `ouro signer`")
-            await signer.wait_ready()
+            await signer.wait_ready(SIGNER_STARTS_MS)
             leases = LeaseKeeper(signer, ledger, names, config.signer.gate.lease_ms)
             await leases.acquire()
         announce("compiling kernels; instant but for the first time")
@@ -135,20 +150,18 @@ async def _run_session(
         risk = build_gate(config, names, control)
         restore_from_books(risk, ledger.books, config.mode, control.history())
         metrics = open_metrics(config, names)
-        shared = Shared(config, ledger, signer, risk, audit=audit, metrics=metrics, leases=leases)
-        if leases is not None:
-            keeping = asyncio.create_task(leases.run())
+        guard = open_guard(config, ledger.books, audit.record)
+        shared = Shared(config, ledger, signer, risk, audit=audit, capital=guard, metrics=metrics, leases=leases)
         engines = [ChainEngine(name, shared, blocks) for name in names]
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, _halt_by_signal, control, names)
-        await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
-        await _reconcile_all(engines, ledger, metrics)
+        beside = [keep_stages(config, names, ledger.books, audit.record), *([leases.run()] if leases else [])]
+        async with _beside(beside):
+            await sampled(engine_sampler(shared, engines), _run_all(engines, listener))
+            await _reconcile_all(engines, ledger, metrics)
         if leases is not None:
             await leases.finish()
     finally:
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
         await signer.close()
         await asyncio.to_thread(_close, ledger, audit)
 
@@ -161,10 +174,22 @@ def _close(ledger: Ledger, audit: AuditTrail | None) -> None:
         ledger.close()
 
 
+@asynccontextmanager
+async def _beside(work: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """``work`` goes on while the body runs, and not longer."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _halt_by_signal(control: ControlStore, names: Sequence[str]) -> None:
     for name in names:
         try:
-            control.halt(chain=name, by="signal", why=f"SIGUSR1 to the engine of {name}")
+            control.halt_by_signal(name, f"the engine of {name}")
         except ControlError as error:
             log.critical("halt_failed", chain=name, error=str(error), detail="stopping instead")
             os.kill(os.getpid(), signal.SIGTERM)

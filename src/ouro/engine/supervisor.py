@@ -248,7 +248,7 @@ class Supervisor:
 
     def _halt(self) -> None:
         try:
-            ControlStore(control_folder(self._config.data_dir)).halt(by="signal", why="SIGUSR1 to the supervisor")
+            ControlStore(control_folder(self._config.data_dir)).halt_by_signal(None, "the supervisor")
         except ControlError as error:
             log.critical("halt_failed", error=str(error), detail="stopping instead")
             self.stop()

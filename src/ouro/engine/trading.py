@@ -200,9 +200,13 @@ class LiveTrader:
             self._under_way[attempt.attempt_id] = (attempt, approved.plan)
             self._tracker.add(attempt, approved.plan)
 
-        done = await self._submitter.submit(
-            approved, lease, clock.received_ns, clock.decided_us, follow, access_list
+        submitting = asyncio.ensure_future(
+            self._submitter.submit(approved, lease, clock.received_ns, clock.decided_us, follow, access_list)
         )
+        # once its request is with the signer, what the journal needs of the plan is made meanwhile
+        await asyncio.sleep(0)
+        self._books.prepare(approved.plan)
+        done = await submitting
         if isinstance(done, Submitted):
             if done.handover is Handover.NONCE_USED:
                 log.warning("nonce_used", operator=lease.operator, nonce=lease.nonce)
@@ -267,6 +271,11 @@ class LiveTrader:
                 continue
             if outcome.block_number is not None or outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.DROPPED):
                 self._nonces.confirmed(attempt.operator, attempt.nonce)
+
+    async def take_back_open(self, head: BlockUpdate) -> int:
+        """After a halt: replace what is under way by its nonces; how many transactions."""
+        async with self._settling:
+            return await self._tracker.take_back_open(head)
 
     async def _clear_burnt(self, update: BlockUpdate) -> None:
         fee = self.cancel_fee(update)

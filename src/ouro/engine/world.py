@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ouro.capital.guard import CapitalGuard
 from ouro.chain.accounts import NonceBook
 from ouro.chain.errors import RpcError
 from ouro.chain.feed import BlockFeed
@@ -40,6 +41,7 @@ class Shared:
     signer: SignerClient
     risk: RiskGate
     audit: AuditTrail | None = None
+    capital: CapitalGuard | None = None
     metrics: AnyMetrics = field(default_factory=NullMetrics)
     leases: LeaseKeeper | None = None
     """Where outcomes are reported to the signer; None where nothing is signed."""
@@ -160,8 +162,12 @@ class LiveWorld:
             config.reorg_ring_depth,
             may_send=not (shared.risk.kill_file_problem(name) or shared.risk.control_problem(name)),
         )
+        state.bidder.learn(ledger.books.attempts(chain=name, limit=config.send.memory))
         for attempt in tracker.open_attempts:
-            shared.risk.on_attempt(attempt, tracker.plan_of(attempt.attempt_id))
+            plan = tracker.plan_of(attempt.attempt_id)
+            shared.risk.on_attempt(attempt, plan)
+            if shared.capital is not None and plan is not None:
+                shared.capital.hold(plan)
         if shared.leases is not None:
             await shared.leases.recovered(name)
         return trader

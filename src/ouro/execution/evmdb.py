@@ -36,6 +36,43 @@ class CallResult:
     halt: str = ""
 
 
+_MOST_CODE_BYTES = 24_576
+_CODES_KEPT = 4_096
+_DEPLOYER = "0x" + "00" * 18 + "de01"
+_analysed: dict[bytes, Any] = {}
+
+
+def _account(code: bytes, balance_wei: int) -> Any:
+    """An account with this code, the code's jump targets found beforehand.
+
+    Code that is put as bytes is analysed anew in every frame that runs it (20 µs for a large contract, and a plan
+    has some twenty frames). Code that was created inside an EVM is kept analysed and is shared by all accounts that
+    have it: so each code is created once, beside, and its account copied.
+    """
+    plain = pyrevm.AccountInfo(nonce=1, code=code or None, balance=balance_wei)  # pyright: ignore[reportCallIssue]
+    if not code or len(code) > _MOST_CODE_BYTES or code[0] == 0xEF:
+        return plain
+    known = _analysed.get(code) if not balance_wei else None
+    if known is not None:
+        return known
+    evm = pyrevm.EVM(spec_id="Cancun")
+    rich = pyrevm.AccountInfo(balance=balance_wei)  # pyright: ignore[reportCallIssue]
+    evm.insert_account_info(_DEPLOYER, rich)
+    # PUSH2 length, DUP1, PUSH1 12, PUSH1 0, CODECOPY, PUSH1 0, RETURN
+    creation = b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("80600c6000396000f3") + code
+    try:
+        made = evm.basic(evm.deploy(_DEPLOYER, creation, value=balance_wei))
+    except (RuntimeError, OverflowError):
+        return plain
+    if bytes(made.code or b"")[: len(code)] != code or made.nonce != 1 or made.balance != balance_wei:
+        return plain
+    if not balance_wei:
+        if len(_analysed) >= _CODES_KEPT:
+            _analysed.clear()
+        _analysed[code] = made
+    return made
+
+
 class EvmDatabase:
     """Accounts and words in a pyrevm instance; the same words in ``words`` by (address, slot).
 
@@ -53,8 +90,7 @@ class EvmDatabase:
 
     def set_account(self, address: Address, code: bytes = b"", balance_wei: int = 0) -> None:
         """Put an account; its words stay."""
-        info = pyrevm.AccountInfo(nonce=1, code=code or None, balance=balance_wei)  # pyright: ignore[reportCallIssue]
-        self._evm.insert_account_info(address, info)
+        self._evm.insert_account_info(address, _account(code, balance_wei))
         self.codes[address], self.balances[address] = code, balance_wei
 
     def write(self, address: Address, slot: int, value: int) -> None:

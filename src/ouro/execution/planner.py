@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ouro.config.model import BidConfig, ChainConfig
 from ouro.execution.capital import LOAN_GAS, Loan, LoanKind, LoanSource, cheapest_loan, needs_capital
@@ -48,6 +48,20 @@ class PlanContext:
     fee_rule: FeeRule
     states: Mapping[PoolId, Any] = field(default_factory=dict)
     loans: Sequence[LoanSource] = ()
+    bidder: "Bidding | None" = None
+    """Chooses the tip where ``send.bids`` is not fixed."""
+
+
+class NotWorthSending(Exception):  # noqa: N818 - an answer, not an error
+    """No bid is expected to bring anything; the text says what was looked at."""
+
+
+class Bidding(Protocol):
+    """The send rule (`ouro.risk.send_rule.Bidder`)."""
+
+    def choose_tip(self, value_wei: int, gas: int, base_fee_wei: int) -> int | None:
+        """The tip per gas of the best bid; None where nothing should be sent."""
+        ...
 
 
 def priority_fee_wei(bid: BidConfig, value_native_wei: int, gas: int) -> int:
@@ -125,7 +139,8 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
 
     The executor's floor is break-even: below the cost of landing, reverting is cheaper. What is paid to whoever
     includes it comes off first, so that the tip is never bid out of what the bribe has given away. Raises
-    ``ouro.execution.encode.EncodeError`` where the executor can't express the path.
+    ``ouro.execution.encode.EncodeError`` where the executor can't express the path, ``NotWorthSending`` where the
+    send rule says no.
     """
     profit_token, gross = opportunity.cycle.tokens[0], opportunity.gross_profit_wei
     value = context.value_in_native(profit_token, gross)
@@ -141,7 +156,7 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         raise EncodeError("min_profit_wei", f"{share} leave nothing of a profit of {gross}")
     kept_value = value * kept // gross
     gas = expected_gas(opportunity) + (BRIBE_GAS if bribe else 0) + (LOAN_GAS[loan.kind] if loan else 0)
-    tip = priority_fee_wei(config.bid, kept_value, gas)
+    tip = _tip(config, context, kept_value, gas)
     fee = context.fee_rule(base_fee, tip)
     cost_native = gas * (fee.max_fee_per_gas_wei if fee.legacy else base_fee + tip)
     floor = min(_break_even(gross, value, cost_native), kept)
@@ -170,6 +185,15 @@ def plan_of(opportunity: Opportunity, config: ChainConfig, context: PlanContext,
         bribe_wei=paid,
         loan_fee_wei=loan_fee,
     )
+
+
+def _tip(config: ChainConfig, context: PlanContext, value_native_wei: int, gas: int) -> int:
+    if config.send.bids == "fixed" or context.bidder is None:
+        return priority_fee_wei(config.bid, value_native_wei, gas)
+    tip = context.bidder.choose_tip(value_native_wei, gas, context.execution_block.base_fee_wei)
+    if tip is None:
+        raise NotWorthSending(f"no bid for {value_native_wei} wei with {gas} gas is expected to bring anything")
+    return tip
 
 
 @dataclass(frozen=True, slots=True)

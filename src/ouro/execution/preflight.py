@@ -45,6 +45,7 @@ class Preflight:
 
     def __init__(self, shadow: ShadowEvm) -> None:
         self._shadow = shadow
+        self._balances: dict[Address, tuple[tuple[int, int], int | None]] = {}
 
     def run(
         self,
@@ -109,8 +110,15 @@ class Preflight:
         return listed, replace(plain, gas_used=plain.gas_used - saved)
 
     def _treasury_balance(self, token: Address, context: BlockContext) -> int | None:
+        """What the treasury has: asked once a block, no plan changes it."""
+        now = self._shadow.number, self._shadow.readings
+        known = self._balances.get(token)
+        if known is not None and known[0] == now:
+            return known[1]
         with self._shadow.database.session(context) as session:
-            return _balance(session, token, self._shadow.treasury)
+            balance = _balance(session, token, self._shadow.treasury)
+        self._balances[token] = now, balance
+        return balance
 
 
 def _on_known_parent(calldata: bytes, parent_hash: bytes) -> tuple[bytes, int]:

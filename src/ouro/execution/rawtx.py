@@ -41,6 +41,83 @@ def asked_fields(raw_tx: bytes) -> AskedFields:
         raise ValueError(f"{len(raw_tx)} bytes are not a signed transaction of a known type") from error
 
 
+def is_as_asked(raw_tx: bytes, fee: FeeBid, asked: AskedFields) -> bool:
+    """Whether signed bytes are exactly this transaction with a signature behind it: what was asked for is written
+    down and compared, which is quicker than to read what came. False also where it can't be said.
+    """
+    chain_id, nonce, gas, to, value, data, listed = asked
+    destination = bytes.fromhex(to[2:])
+    if fee.legacy:
+        head, start = [nonce, fee.max_fee_per_gas_wei, gas], 0
+        tail = b""
+    else:
+        head = [chain_id, nonce, fee.max_priority_fee_per_gas_wei, fee.max_fee_per_gas_wei, gas]
+        start = 1
+        tail = _list(
+            b"".join(_list(_hex_item(who) + _list(b"".join(map(_hex_item, slots)))) for who, slots in listed)
+        )
+    content = b"".join([_item(_big_endian(number)) for number in head])
+    content += _item(destination) + _item(_big_endian(value)) + _item(data) + tail
+    if start and raw_tx[:1] != bytes([DYNAMIC_FEE_TYPE]):
+        return False
+    body = _list_content(raw_tx, start)
+    if body is None or not raw_tx.startswith(content, body):
+        return False
+    signature = _short_items(raw_tx, body + len(content))
+    if signature is None or len(signature) != 3:
+        return False
+    return start == 1 or (int.from_bytes(signature[0], "big") - _EIP155_OFFSET) // 2 == chain_id
+
+
+def _big_endian(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _item(content: bytes) -> bytes:
+    if len(content) == 1 and content[0] < 0x80:
+        return content
+    return _length(0x80, len(content)) + content
+
+
+def _hex_item(text: str) -> bytes:
+    return _item(bytes.fromhex(text[2:]))
+
+
+def _list(content: bytes) -> bytes:
+    return _length(0xC0, len(content)) + content
+
+
+def _length(kind: int, size: int) -> bytes:
+    if size < 56:
+        return bytes([kind + size])
+    digits = _big_endian(size)
+    return bytes([kind + 55 + len(digits)]) + digits
+
+
+def _list_content(raw: bytes, at: int) -> int | None:
+    """Where the content of a list begins that fills ``raw`` from ``at`` to its end."""
+    first = raw[at] if at < len(raw) else 0
+    if first < 0xC0:
+        return None
+    digits = max(0, first - 0xF7)
+    begin = at + 1 + digits
+    size = int.from_bytes(raw[at + 1 : begin], "big") if digits else first - 0xC0
+    return begin if begin + size == len(raw) else None
+
+
+def _short_items(raw: bytes, at: int) -> list[bytes] | None:
+    """The items from ``at`` to the end, each shorter than 56 bytes."""
+    found = []
+    while at < len(raw):
+        first = raw[at]
+        size = 0 if first < 0x80 else first - 0x80
+        if size > 55:
+            return None
+        found.append(raw[at : at + 1] if first < 0x80 else raw[at + 1 : at + 1 + size])
+        at += 1 + size
+    return found if at == len(raw) else None
+
+
 def _access_list(field: Any) -> AccessList:
     return tuple(("0x" + address.hex(), tuple("0x" + slot.hex() for slot in slots)) for address, slots in field)
 

@@ -78,6 +78,8 @@ class Accesses:
 
     contracts: set[Address] = field(default_factory=set)
     places: list[Place] = field(default_factory=list)
+    by_call: list[list[Place]] = field(default_factory=list)
+    """The same, one list for each call."""
 
 
 async def read_accesses(reader: Reader, calls: Sequence[ViewCall], block_number: int) -> Accesses:
@@ -91,10 +93,13 @@ async def read_accesses(reader: Reader, calls: Sequence[ViewCall], block_number:
     found = Accesses()
     for answer in await _ask(reader, requests):
         entries = answer.get("accessList") if isinstance(answer, dict) else None
+        of_this: list[Place] = []
         for entry in entries or ():
             address = str(entry["address"]).lower()
             found.contracts.add(address)
-            found.places += [(address, int(key, 16)) for key in entry["storageKeys"]]
+            of_this += [(address, int(key, 16)) for key in entry["storageKeys"]]
+        found.by_call.append(of_this)
+        found.places += of_this
     return found
 
 

@@ -88,9 +88,13 @@ class ShadowEvm:
         self.faults: dict[Address | PoolId, str] = {}
         self.executor: Address = ""
         self.treasury: Address = ""
+        self._beside: dict[PoolId, set[Place]] = {}
+        """Words that views of a pool told, where swaps write them and no event does."""
         self._pools: dict[PoolId, Any] = {}
         self._added_at: dict[PoolId, int] = {}
         self._journal: deque[_Block] = deque(maxlen=ring_depth)
+        self.readings = 0
+        """How often words were put that no delta told of: what was asked of the copy before may be another now."""
         self._waiting: dict[PoolId, list[tuple[FamilyWrites, Any, Any]]] = {}
         """Deltas of the last block whose words nobody has asked for yet."""
 
@@ -237,8 +241,14 @@ class ShadowEvm:
 
     async def _read_beside(self, reader: Reader, states: Sequence[Any], words: dict[Place, int]) -> Readings:
         """What swaps read in other contracts, as far as the node tells, else those contracts' first words."""
-        calls = [call for state in states for call in _family(state).view_calls(state, words)]
+        of_each = [list(_family(state).view_calls(state, words)) for state in states]
+        calls = [call for some in of_each for call in some]
         found = await read_accesses(reader, calls, self.number)
+        told = iter(found.by_call)
+        for state, some in zip(states, of_each, strict=True):
+            places = {place for _ in some for place in next(told, ())}
+            if _family(state).views_move:
+                self._beside[state.address] = places
         others = {call.to for call in calls} - {home_of(state) for state in states}
         places = {*found.places, *((other, slot) for other in others for slot in _OTHERS_SLOTS)}
         read = await read_words(reader, places - words.keys(), self.number)
@@ -266,6 +276,7 @@ class ShadowEvm:
 
     def _put(self, readings: Readings) -> None:
         self.catch_up()
+        self.readings += 1
         for address, code in readings.codes.items():
             self.database.set_account(address, code, readings.native.get(address, 0))
         for (address, slot), value in readings.words.items():
@@ -343,6 +354,7 @@ class ShadowEvm:
         places = {place for state in moved for place in _family(state).drifting_places(state)}
         for state in moved:
             places.update(_family(state).ring_places(state, self.database.words))
+            places.update(self._beside.get(state.address, ()))
         for state in moved:
             if not _family(state).balances_told:
                 known = [token for token in state.tokens if token in self.balance_slots]

@@ -14,7 +14,7 @@ import structlog
 from ouro.config.model import ChainConfig
 from ouro.execution.access_list import AccessList
 from ouro.execution.lanes import Handover, Lane
-from ouro.execution.rawtx import asked_fields, fee_of
+from ouro.execution.rawtx import asked_fields, fee_of, is_as_asked
 from ouro.risk.approved import Approved, require_approved
 from ouro.signer.client import SignerError, SignerNotReached, SignerRefused, SignerUnavailable
 from ouro.signer.messages import SignedTransaction, SignRequest
@@ -203,6 +203,9 @@ class Submitter:
             request.data,
             request.access_list,
         )
+        fee = FeeBid(request.max_fee_per_gas_wei, request.max_priority_fee_per_gas_wei, request.legacy)
+        if is_as_asked(signed.raw, fee, asked):
+            return signed
         try:
             matches = asked_fields(signed.raw) == asked
         except ValueError:

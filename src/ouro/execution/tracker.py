@@ -261,6 +261,19 @@ class Tracker:
         if cancel is not None:
             self.add(cancel, None)
 
+    async def take_back_open(self, head: BlockUpdate) -> int:
+        """Replace every open trade by an empty transaction, whether its last block has passed or not; how many."""
+        count = 0
+        for tracked in list(self._tracked.values()):
+            rivals = self._rivals_for_nonce(tracked) if tracked.kind is None else []
+            if not rivals or any(rival.attempt.kind is AttemptKind.CANCEL for rival in rivals):
+                continue
+            cancel = await self._cancel(tracked.attempt, head, True)
+            if cancel is not None:
+                self.add(cancel, None)
+                count += 1
+        return count
+
     def _finish(self, tracked: Tracked, outcome: Outcome, settled: Settled) -> None:
         tracked.kind = outcome.kind
         self._books.outcome(tracked.attempt, tracked.plan, outcome)

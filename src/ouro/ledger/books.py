@@ -26,6 +26,8 @@ from ouro.ledger.records import (
 )
 from ouro.types import PAPER_LANE, Address, Outcome, Plan
 
+_HOUR_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -226,6 +228,43 @@ class Books:
         for row in self._rows(query.order_by(table.c.chain, table.c.reason)):
             counts[row.chain][row.reason] = counts[row.chain].get(row.reason, 0) + row.times
         return dict(counts)
+
+    def refusals_between(self, from_ms: int, to_ms: int) -> dict[str, dict[str, int]]:
+        """Counts by chain and reason of the hours that begin in a period."""
+        table = schema.refusals
+        first, last = -(-from_ms // _HOUR_MS), -(-to_ms // _HOUR_MS)
+        query = select(table).where(table.c.hour >= first, table.c.hour < last)
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in self._rows(query.order_by(table.c.chain, table.c.reason)):
+            counts[row.chain][row.reason] = counts[row.chain].get(row.reason, 0) + row.times
+        return dict(counts)
+
+    def spans(self, from_ms: int, to_ms: int) -> dict[str, list[tuple[int, int]]]:
+        """By chain, when runs that watched it began and ended, as far as they reach into a period.
+
+        Before the first of a chain there is nothing; if it began before the period, (from, from) stands for it.
+        """
+        runs, stats = schema.sessions, schema.chain_stats
+        query = select(stats.c.chain, runs.c.started_at_ms, runs.c.ended_at_ms, runs.c.last_seen_ms).join(
+            runs, runs.c.session_id == stats.c.session_id
+        )
+        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for row in self._rows(query.where(runs.c.started_at_ms < to_ms)):
+            start, end = row.started_at_ms, row.ended_at_ms or row.last_seen_ms
+            found[row.chain].append((start, end) if end > from_ms else (from_ms, from_ms))
+        return dict(found)
+
+    def reconciled_between(self, from_ms: int, to_ms: int) -> dict[str, dict[str, int]]:
+        """By chain: comparisons that were kept, those with differences, and the largest difference."""
+        table = schema.reconciliations
+        query = select(table).where(table.c.checked_at_ms >= from_ms, table.c.checked_at_ms < to_ms)
+        found: dict[str, dict[str, int]] = {}
+        for row in self._rows(query.order_by(table.c.chain)):
+            sums = found.setdefault(row.chain, {"comparisons": 0, "broken": 0, "max_abs_difference_wei": 0})
+            sums["comparisons"] += 1
+            sums["broken"] += bool(json.loads(row.differences_json))
+            sums["max_abs_difference_wei"] = max(sums["max_abs_difference_wei"], row.max_abs_difference_wei)
+        return found
 
     def refusal_samples(
         self, chain: str | None = None, session: str | None = None

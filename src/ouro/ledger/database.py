@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,53 @@ def migrate(engine: Engine, name: str) -> None:
             _upgrade(connection)
 
 
+def bring_up(url: str, *, backup: bool = True) -> tuple[str | None, str, Path | None]:
+    """Migrate the ledger of ``url``: its schema before and after, and where the copy of the old file is.
+
+    An SQLite ledger that changes is copied first (``backup``). Raises `LedgerError`.
+    """
+    name = ledger_name(url)
+    engine = open_engine(url, write=True)
+    try:
+        before = _version(engine, name)
+        copy = None
+        if (
+            backup
+            and before not in (None, REVISIONS[-1])
+            and engine.dialect.name == "sqlite"
+            and engine.url.database
+        ):
+            copy = _copied(Path(engine.url.database), before or "none")
+        migrate(engine, name)
+    except SQLAlchemyError as error:
+        raise database_error(name, error) from None
+    except (OSError, sqlite3.Error) as error:
+        raise LedgerError(f"ledger {name}: {error}; nothing was changed") from None
+    finally:
+        engine.dispose()
+    return before, REVISIONS[-1], copy
+
+
+def _copied(file: Path, version: str) -> Path:
+    """A copy that is whole even while others read: SQLite's own, not the file's."""
+    target = file.with_name(f"{file.stem}.schema-{version}{file.suffix}")
+    number = 1
+    while target.exists():
+        target = file.with_name(f"{file.stem}.schema-{version}-{number}{file.suffix}")
+        number += 1
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as kept:
+        source.backup(kept)
+    return target
+
+
 def check_version(engine: Engine, name: str) -> None:
     """For readers, which never migrate: raise `LedgerError` unless the schema is exactly this code's."""
     version = _version(engine, name)
     if version != REVISIONS[-1]:
         found = f"has schema {version}" if version else "is not a ledger yet"
         raise LedgerError(
-            f"ledger {name}: {found}, this code reads {REVISIONS[-1]}; run the engine once to bring it up"
+            f"ledger {name}: {found}, this code reads {REVISIONS[-1]}; `ouro migrate` brings it up, and keeps a "
+            "copy of the old one"
         )
 
 

@@ -35,7 +35,7 @@ from ouro.ledger.operations import (
     encode_attempt,
 )
 from ouro.ledger.reconcile import Reconciliation
-from ouro.ledger.records import BalanceEntry, BlockStats, Opening, SessionInfo, check_outcome
+from ouro.ledger.records import BalanceEntry, BlockStats, Opening, SessionInfo, check_outcome, plan_to_json
 from ouro.ledger.writer import Writer
 from ouro.types import Address, Attempt, Outcome, Plan, Refused
 
@@ -44,6 +44,7 @@ _DAY_MS = 24 * _HOUR_MS
 _DETAIL_CHARS = 500
 _LONGEST_US = 2**32 - 1
 _REMEMBERED_ATTEMPTS = 4_096
+_PREPARED_PLANS = 64
 _TAKE_OVER_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Ledger:
     ) -> None:
         self._ahead = ahead
         self._journaled: OrderedDict[str, bytes] = OrderedDict()
+        self._plan_forms: OrderedDict[str, str] = OrderedDict()
         self.name = ledger_name(url)
         self._engine, self._clock_ms = engine, clock_ms
         self._refusal_samples, self._retention_ms = refusal_samples, retention_days * _DAY_MS
@@ -196,7 +198,8 @@ class Ledger:
         (`LedgerError`) the attempt must not be sent and is not in the books. If it was cancelled late (a time-out)
         the attempt may be in them: record a dropped outcome for it.
         """
-        operation = JournalAttempt(self.session_id, attempt, plan, self._clock_ms(), decided_us, signed_us)
+        form = None if plan is None else self._plan_forms.pop(plan.plan_id, None)
+        operation = JournalAttempt(self.session_id, attempt, plan, self._clock_ms(), decided_us, signed_us, form)
         if self._ahead is None:
             return self._writer.put_urgent(operation)
         return self._journal_ahead(operation, self._ahead)
@@ -251,6 +254,12 @@ class Ledger:
     def between_blocks(self) -> None:
         """Nobody is deciding now: what waits may be written."""
         self._writer.nudge()
+
+    def prepare(self, plan: Plan) -> None:
+        """Write down what the journal will hold of ``plan`` while there is nothing else to do."""
+        self._plan_forms[plan.plan_id] = plan_to_json(plan)
+        while len(self._plan_forms) > _PREPARED_PLANS:
+            self._plan_forms.popitem(last=False)
 
     def mark_sent(self, attempt_id: str, sent_at_ms: int | None = None, *, sent_us: int | None = None) -> None:
         """A lane took the attempt; ``sent_us`` counts from the socket read."""

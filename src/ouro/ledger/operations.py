@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Table, select, update
@@ -67,6 +67,12 @@ class JournalAttempt:
     at_ms: int
     decided_us: int | None
     signed_us: int | None
+    plan_form: str | None = field(default=None, compare=False, repr=False)
+    """The plan as JSON, where it was made before."""
+
+    def plan_json(self) -> str | None:
+        """The plan as JSON."""
+        return plan_to_json(self.plan) if self.plan_form is None and self.plan is not None else self.plan_form
 
     def apply(self, connection: Connection) -> None:
         """Write it; LedgerError if the id or the transaction hash is booked with other bytes."""
@@ -77,7 +83,7 @@ class JournalAttempt:
                 "session_id": self.session_id,
                 "chain": self.plan.chain,
                 "recorded_at_ms": self.at_ms,
-                "plan_json": plan_to_json(self.plan),
+                "plan_json": self.plan_json(),
             }
             insert_new(connection, schema.plans, plan_row)
         values = {
@@ -113,7 +119,6 @@ class JournalAttempt:
 def encode_attempt(operation: JournalAttempt) -> bytes:
     """Everything of it, for the write-ahead file."""
     attempt = operation.attempt
-    plan = operation.plan
     values = {
         "schema": _ATTEMPT_SCHEMA,
         "session": operation.session_id,
@@ -133,7 +138,7 @@ def encode_attempt(operation: JournalAttempt) -> bytes:
             attempt.max_block_number,
             attempt.replaces,
         ],
-        "plan": None if plan is None else plan_to_json(plan),
+        "plan": operation.plan_json(),
     }
     return json.dumps(values, separators=(",", ":")).encode()
 

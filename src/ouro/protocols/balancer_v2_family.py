@@ -42,6 +42,7 @@ class VaultFamily(Family):
     own_token: ClassVar[bool] = True
     balances_told: ClassVar[bool] = False
     drifts: ClassVar[bool] = True
+    views_move: ClassVar[bool] = True
 
     def home(self, pool: NewPool) -> Address:
         """The pool's own contract has the curve; the Vault is the same for all."""

@@ -119,17 +119,8 @@ class BalancerV2Weighted(VaultFamily):
         most = _most_in(state, i)
         if not balance_in or not balance_out or most <= 0 or vault.stopped(state, context.timestamp):
             return np.empty((0, 4))
-        gamma = 1.0 - state.swap_fee / ONE
-        if state.weights[i] == state.weights[j]:
-            return np.array([[balance_in, balance_out, gamma, most]], dtype=np.float64)
-        exponent = state.weights[i] / state.weights[j]
-        steepness = exponent + 1.0
-        fall = -np.expm1(-steepness * np.log1p(most * gamma / balance_in))
-        logs = -np.log1p(-fall * _FALLS) / steepness
-        inputs = balance_in * np.expm1(logs)
-        left = balance_out * np.exp(-exponent * logs)
-        gains = left[:-1] * -np.expm1(-exponent * np.diff(logs))
-        return pieces(inputs, gains, exponent * left / (balance_in + inputs), gamma)
+        weights = state.weights[i], state.weights[j]
+        return weighted_pieces((balance_in, balance_out), weights, most, 1.0 - state.swap_fee / ONE)
 
     def exact_header(self, state: BalancerV2WeightedState, i: int, j: int) -> ExactHeader | None:
         """Fee, exponent and balances where they fit the kernel."""
@@ -175,6 +166,21 @@ class BalancerV2Weighted(VaultFamily):
             raise ValueError(f"weights: their sum must be {ONE}, got {sum(weights)}")
         exact_powers = jsonform.boolean(found["exact_powers"], "exact_powers")
         return BalancerV2WeightedState(weights=weights, exact_powers=exact_powers, **shared)
+
+
+def weighted_pieces(balances: tuple[int, int], weights: tuple[int, int], most: int, gamma: float) -> Segments:
+    """A weighted curve up to the input ``most``; ``gamma`` is what the fee leaves."""
+    balance_in, balance_out = balances
+    if weights[0] == weights[1]:
+        return np.array([[balance_in, balance_out, gamma, most]], dtype=np.float64)
+    exponent = weights[0] / weights[1]
+    steepness = exponent + 1.0
+    fall = -np.expm1(-steepness * np.log1p(most * gamma / balance_in))
+    logs = -np.log1p(-fall * _FALLS) / steepness
+    inputs = balance_in * np.expm1(logs)
+    left = balance_out * np.exp(-exponent * logs)
+    gains = left[:-1] * -np.expm1(-exponent * np.diff(logs))
+    return pieces(inputs, gains, exponent * left / (balance_in + inputs), gamma)
 
 
 def _raw(state: BalancerV2WeightedState, k: int) -> int:

@@ -313,6 +313,9 @@ class Family(Protocol):
         providers. Code and words that they touch are loaded."""
         return ()
 
+    views_move: ClassVar[bool] = False
+    """Whether swaps write words that only ``view_calls`` find: of pools that moved they are read again."""
+
     def other_holders(self, state: Any, words: Mapping[Place, int]) -> Sequence[Address]:
         """Who else's balances of the pool's tokens a swap moves."""
         return ()

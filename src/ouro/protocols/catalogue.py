@@ -37,6 +37,8 @@ CATALOGUE: dict[str, Entry] = {
         Entry("curve_stable_ng", "ouro.protocols.curve_stable:CurveStableNG"),
         Entry("balancer_v2_weighted", "ouro.protocols.balancer_v2_weighted:BalancerV2Weighted"),
         Entry("balancer_v2_stable", "ouro.protocols.balancer_v2_stable:BalancerV2Stable"),
+        Entry("balancer_v3_weighted", "ouro.protocols.balancer_v3_weighted:BalancerV3Weighted"),
+        Entry("balancer_v3_stable", "ouro.protocols.balancer_v3_stable:BalancerV3Stable"),
         Entry("erc4626", "ouro.protocols.erc4626:Erc4626"),
         Entry("wrapped_staked", "ouro.protocols.wrapped_staked:WrappedStaked"),
     )

@@ -116,7 +116,7 @@ class Erc4626(UnknownLayout):
 
     def refresh(self, state: Erc4626State, pool: NewPool) -> Script[Erc4626State]:
         """Totals, limits and previews."""
-        return _totals(state.address, state.tokens[0], state.offset)
+        return _totals(state.address, state.tokens[0])
 
     def decode(self, state: Erc4626State, log: Log, timestamp: int) -> TotalsDelta | None:
         """Deposits (and mints), withdrawals (and redemptions)."""
@@ -294,11 +294,14 @@ def _moved(state: Erc4626State, assets: int, shares: int) -> Erc4626State:
 
 def _read(pool: NewPool) -> Script[Erc4626State]:
     [answer] = yield [Read(pool.address, _ASSET, _GAS)]
-    return (yield from _totals(pool.address, account(answer, "asset()"), 0))
+    return (yield from _totals(pool.address, account(answer, "asset()")))
 
 
-def _totals(vault: Address, asset: Address, likely: int) -> Script[Erc4626State]:
-    """The vault in one round; of the ways of rounding that explain its previews the ``likely`` one or the first."""
+def _totals(vault: Address, asset: Address) -> Script[Erc4626State]:
+    """The vault in one round.
+
+    Of the ways of rounding that explain its previews the first: whoever reads it at a block finds the same.
+    """
     answers = yield [
         *(Read(vault, data, _GAS) for data in _TOTALS),
         Read(vault, _MAX_DEPOSIT + uint_word(_NOBODY), _GAS),
@@ -312,7 +315,7 @@ def _totals(vault: Address, asset: Address, likely: int) -> Script[Erc4626State]
     names = ("totalAssets()", "totalSupply()", "maxDeposit()", "balanceOf()", *("a preview",) * (2 * len(_PROBES)))
     numbers = [answer_words(answer, 1, name)[0] for answer, name in zip(answers, names, strict=True)]
     totals, told = numbers[:4], numbers[4:]
-    for offset in (likely, *range(-1, MAX_OFFSET + 1)):
+    for offset in (0, *range(-1, MAX_OFFSET + 1)):
         state = Erc4626State(vault, (asset, vault), offset, *totals)
         ratios = [_ratio(state, i) for i in (0, 1)]
         if all(below for _, below in ratios) and told == [a * n // d for n, d in ratios for a in _PROBES]:

@@ -6,6 +6,7 @@ from ouro.protocols.base import DecodeError
 from ouro.types import Address, Log
 
 _WORD_BYTES = 32
+_WORD_CHARS = 2 * _WORD_BYTES
 _HEX = re.compile(r"0x[0-9a-fA-F]*")
 
 
@@ -17,11 +18,11 @@ def require_address(log: Log, address: Address) -> None:
 
 def data_words(log: Log, count: int, event: str) -> tuple[int, ...]:
     """The ``count`` unsigned words of ``log.data``; any other length is an error."""
-    if not _HEX.fullmatch(log.data) or len(log.data) != 2 + 2 * _WORD_BYTES * count:
-        size = (len(log.data) - 2) / 2
+    data = log.data
+    if len(data) != 2 + 2 * _WORD_BYTES * count or not _HEX.fullmatch(data):
+        size = (len(data) - 2) / 2
         raise DecodeError(f"{event} of {log.address}: {_WORD_BYTES * count} data bytes expected, got {size:g}")
-    raw = bytes.fromhex(log.data[2:])
-    return tuple(int.from_bytes(raw[k : k + _WORD_BYTES]) for k in range(0, len(raw), _WORD_BYTES))
+    return tuple([int(data[k : k + _WORD_CHARS], 16) for k in range(2, len(data), _WORD_CHARS)])
 
 
 def topic_words(log: Log, count: int, event: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Families whose contracts keep their words where the compiler put them: everything is read again."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ouro.protocols.base import Family
 from ouro.protocols.storage import BalanceChange, Place, StorageWrite
@@ -9,6 +9,8 @@ from ouro.protocols.storage import BalanceChange, Place, StorageWrite
 
 class UnknownLayout(Family):
     """``view_calls`` of the family finds the words that a swap touches; they are read again after a move."""
+
+    views_move: ClassVar[bool] = True
 
     def storage_writes(self, state: Any, delta: Any) -> tuple[StorageWrite | BalanceChange, ...]:
         """None."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ouro.protocols.base import DecodeError
+from ouro.protocols.kernels.ranges import directed_rows
 from ouro.protocols.v3_exact import ExactTables
 from ouro.protocols.v3_math import MAX_LIQUIDITY, MAX_TICK, MIN_TICK, PPM, Q96, sqrt_ratio_at_tick
 
@@ -20,7 +21,7 @@ class TickTable(Mapping[int, tuple[int, int]]):
     ``sorted_ticks`` ascend. Gross is always positive: a tick without liquidity is not initialised.
     """
 
-    __slots__ = ("_active", "_directed", "_entries", "_exact", "sorted_ticks")
+    __slots__ = ("_active", "_directed", "_entries", "_exact", "_ranges", "sorted_ticks")
 
     def __init__(self, entries: Mapping[int, tuple[int, int]]) -> None:
         self._entries = dict(entries)
@@ -28,6 +29,7 @@ class TickTable(Mapping[int, tuple[int, int]]):
         self._active: tuple[int, ...] | None = None
         self._directed: dict[tuple[bool, int], DirectedSegments] = {}
         self._exact: ExactTables | None = None
+        self._ranges: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     def __getitem__(self, tick: int) -> tuple[int, int]:
         return self._entries[tick]
@@ -97,6 +99,17 @@ class TickTable(Mapping[int, tuple[int, int]]):
         return sum(1 << (tick // spacing - word * WORD_BITS) for tick in self.sorted_ticks[low:high])
 
     @property
+    def ranges(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Roots of the prices at the ticks, and the liquidity from each tick to the next, as floats."""
+        if self._ranges is None:
+            roots = np.array([sqrt_ratio_at_tick(tick) / Q96 for tick in self.sorted_ticks], dtype=np.float64)
+            if self._active is None:
+                self.active_liquidity(0)
+            assert self._active is not None
+            self._ranges = roots, np.array(self._active[1:-1], dtype=np.float64)
+        return self._ranges
+
+    @property
     def exact(self) -> ExactTables:
         """The compiled tables of these ticks, made on first use."""
         if self._exact is None:
@@ -115,23 +128,6 @@ class TickTable(Mapping[int, tuple[int, int]]):
 EMPTY_TICKS = TickTable({})
 
 
-def range_columns(
-    sqrt_from: npt.NDArray[np.float64],
-    sqrt_to: npt.NDArray[np.float64],
-    liquidity: npt.NDArray[np.float64],
-    zero_for_one: bool,
-    fee_ppm: int,
-) -> npt.NDArray[np.float64]:
-    """Rows (r_in, r_out, gamma, cap_in) for travel between two prices; within a range it is x·y = L²."""
-    gamma = (PPM - fee_ppm) / PPM
-    token0, token1 = liquidity / sqrt_from, liquidity * sqrt_from
-    if zero_for_one:
-        cap = liquidity * (sqrt_from - sqrt_to) / (sqrt_from * sqrt_to * gamma)
-        return np.column_stack((token0, token1, np.full_like(cap, gamma), cap))
-    cap = liquidity * (sqrt_to - sqrt_from) / gamma
-    return np.column_stack((token1, token0, np.full_like(cap, gamma), cap))
-
-
 class DirectedSegments:
     """Complete ranges of a table in one direction, without the empty ones.
 
@@ -141,23 +137,6 @@ class DirectedSegments:
     __slots__ = ("rows", "sqrt_floats", "start")
 
     def __init__(self, table: TickTable, zero_for_one: bool, fee_ppm: int) -> None:
-        ticks = table.sorted_ticks
-        self.sqrt_floats = np.array([sqrt_ratio_at_tick(tick) / Q96 for tick in ticks], dtype=np.float64)
-        count = max(len(ticks) - 1, 0)
-        liquidity = np.empty(count)
-        active = 0
-        for k in range(count):
-            active += table[ticks[k]][1]
-            liquidity[k] = active
-        low, high = self.sqrt_floats[:-1], self.sqrt_floats[1:]
-        kept = liquidity > 0
-        if zero_for_one:
-            # range k lies between ticks k and k + 1; below tick k come ranges k - 1, ..., 0
-            rows = range_columns(high, low, np.where(kept, liquidity, 1.0), True, fee_ppm)
-            self.rows = np.ascontiguousarray(rows[::-1][kept[::-1]])
-            below = np.concatenate(([0], np.cumsum(kept)))  # kept ranges below tick k
-            self.start = (len(self.rows) - below).tolist() if len(ticks) else []
-        else:
-            rows = range_columns(low, high, np.where(kept, liquidity, 1.0), False, fee_ppm)
-            self.rows = np.ascontiguousarray(rows[kept])
-            self.start = np.concatenate(([0], np.cumsum(kept))).tolist() if len(ticks) else []
+        self.sqrt_floats, liquidity = table.ranges
+        self.rows, start = directed_rows(self.sqrt_floats, liquidity, (PPM - fee_ppm) / PPM, zero_for_one)
+        self.start = start.tolist()

@@ -61,3 +61,6 @@ class CountingLedger(Ledger):
 
     def between_blocks(self) -> None:
         """Nothing waits."""
+
+    def prepare(self, plan: Plan) -> None:
+        """Nothing is written of it."""

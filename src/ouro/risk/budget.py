@@ -39,7 +39,8 @@ class LeaseFile:
     path: Path
 
     @contextmanager
-    def _locked(self) -> Iterator[dict[str, dict[str, list[int]]]]:
+    def locked(self) -> Iterator[dict[str, dict[str, list[int]]]]:
+        """The leases, which nobody else can change meanwhile; what is changed in them is written."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.with_suffix(".lock").open("a") as lock:
@@ -47,10 +48,8 @@ class LeaseFile:
                 leases = self._read()
                 yield leases
                 fresh = self.path.with_suffix(f".{os.getpid()}.new")
-                with fresh.open("w") as stream:
-                    json.dump(leases, stream)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                # Not synced to the disk: it outlives processes, and with the machine every process begins anew.
+                fresh.write_text(json.dumps(leases))
                 fresh.replace(self.path)
         except OSError as error:
             raise BudgetError(f"{self.path}: {error.strerror or error}") from None
@@ -73,6 +72,11 @@ class LeaseFile:
             raise BudgetError(f"{self.path}: is damaged; stop every engine, then remove it")
         return values
 
+    def leased(self, name: str, holder: str) -> int:
+        """What a holder has leased. Raises ``BudgetError``."""
+        with self.locked() as leases:
+            return leases.get(name, {}).get(holder, [0, 0])[0]
+
     def lease(
         self, name: str, holder: str, least: int, wanted: int, maximum: int, now_ms: int, window_ms: int
     ) -> int:
@@ -80,7 +84,7 @@ class LeaseFile:
 
         Less than ``least`` means that there is no more. Raises ``BudgetError``.
         """
-        with self._locked() as leases:
+        with self.locked() as leases:
             holders = leases.setdefault(name, {})
             for other in [who for who, (_, until_ms) in holders.items() if until_ms and until_ms <= now_ms]:
                 del holders[other]
@@ -109,6 +113,8 @@ class Budgets:
     file: LeaseFile
     _shared: list[_Shared] = field(default_factory=list)
     _held: dict[str, list[tuple[_Shared, int, int]]] = field(default_factory=dict)
+    _unpriced: dict[str, Facts] = field(default_factory=dict)
+    _carried: bool = False
 
     @classmethod
     def of(cls, holder: str, configs: Iterable[LimitRule], path: Path) -> "Budgets":
@@ -122,6 +128,13 @@ class Budgets:
 
     def problem(self, facts: Facts, native_usd: float | None, now_ms: int) -> tuple[Reason, str] | None:
         """Why the plan would go over one of them; leases what it needs."""
+        if not self._shared:
+            return None
+        if not self._carried or self._unpriced:
+            try:
+                self._catch_up(native_usd, now_ms)
+            except BudgetError as error:
+                return Reason.BUDGET, f"the common budgets can't be used: {error}"
         for shared in self._shared:
             config = shared.rule.config
             amount = _in_unit(shared.rule, facts, native_usd)
@@ -149,9 +162,26 @@ class Budgets:
             shared.lease, shared.renewed_ms = got, now_ms
         return None
 
+    def _catch_up(self, native_usd: float | None, now_ms: int) -> None:
+        """At the first question: what an earlier process leased counts as used for its whole window. And what was
+        in flight before there was a price gets one."""
+        if not self._carried:
+            for shared in self._shared:
+                leased = self.file.leased(shared.name, self.holder)
+                if leased and shared.meter.window_ms:
+                    shared.meter.add(now_ms, leased)
+            self._carried = True
+        if native_usd is not None:
+            waiting, self._unpriced = self._unpriced, {}
+            for plan_id, facts in waiting.items():
+                self.hold(plan_id, facts, native_usd, now_ms)
+
     def hold(self, plan_id: str, facts: Facts, native_usd: float | None, now_ms: int) -> None:
-        """Count an approval as in flight."""
+        """Count an approval as in flight. Without a price it counts as soon as there is one."""
         if not self._shared or plan_id in self._held:
+            return
+        if native_usd is None and any(shared.rule.config.max_usd_cents for shared in self._shared):
+            self._unpriced[plan_id] = facts
             return
         held: list[tuple[_Shared, int, int]] = []
         for shared in self._shared:
@@ -166,11 +196,13 @@ class Budgets:
 
     def release(self, plan_id: str) -> None:
         """It was not sent."""
+        self._unpriced.pop(plan_id, None)
         for shared, amount, _ in self._held.pop(plan_id, ()):
             shared.meter.held -= amount
 
     def settle(self, plan_id: str, outcome: Outcome, net_wei: int, now_ms: int) -> None:
         """Final: what was held becomes what happened, at the price it was held at."""
+        self._unpriced.pop(plan_id, None)
         for shared, amount, worst in self._held.pop(plan_id, ()):
             shared.meter.held -= amount
             measure = shared.rule.measure

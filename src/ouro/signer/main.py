@@ -6,6 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
+from ouro.audit import AuditChain, AuditError
 from ouro.config.model import OuroConfig
 from ouro.signer.keys import KeyRing, KeystoreError, load_keys
 from ouro.signer.requestlog import LogError, RequestLog
@@ -30,10 +31,18 @@ def run_signer(config: OuroConfig) -> int:
         log = RequestLog(request_log_path(config), config.signer.gate.log_rotate_bytes)
         try:
             service = SignerService(config, keys, log)
-            asyncio.run(_serve(config, service, keys))
+            with AuditChain.open(config.data_dir / "audit", writer="signer") as audit:
+
+                def anchor(event: str, head: str) -> None:
+                    audit.append("signer_log", {"event": event, "head": head})
+
+                log.anchor = anchor
+                anchor("start", log.head)
+                asyncio.run(_serve(config, service, keys))
+                anchor("end", log.head)
         finally:
             log.close()
-    except (KeystoreError, LogError, SocketError) as error:
+    except (KeystoreError, LogError, SocketError, AuditError) as error:
         print(f"signer: {error}", file=sys.stderr, flush=True)
         return 2
     return 0

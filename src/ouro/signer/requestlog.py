@@ -14,6 +14,9 @@ from pathlib import Path
 import msgspec
 
 STATE = "state"
+ANCHOR_LINES = 256
+"""So often the newest link goes into the audit chain: what is cut off the end of the log is missed there."""
+
 _GENESIS = "0" * 64
 _LINK_BYTES = len(b',"link":""}') + 64
 
@@ -59,6 +62,9 @@ class RequestLog:
         self._size = 0
         self.carry: Callable[[], LogEntry] | None = None
         """Asked for the first line of a new file: all that has to be remembered."""
+        self.anchor: Callable[[str, str], None] | None = None
+        """Told now and then what happened and the newest link, to be kept elsewhere."""
+        self._since_anchor = 0
         lock_path = path.with_name(path.name + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,6 +145,14 @@ class RequestLog:
         self._link = link
         if durable:
             os.fsync(self._fd)
+        self._since_anchor += 1
+        if self._since_anchor >= ANCHOR_LINES:
+            self._anchor("lines")
+
+    def _anchor(self, event: str) -> None:
+        self._since_anchor = 0
+        if self.anchor is not None:
+            self.anchor(event, self._link)
 
     def _write(self, line: bytes) -> None:
         try:
@@ -173,6 +187,7 @@ class RequestLog:
             raise LogError(f"{self.path}: can't begin a new file ({error.strerror})") from error
         os.close(self._fd)
         self._fd, self._size, self._link = descriptor, len(line), link
+        self._anchor("new_file")
 
     def _archive(self) -> Path:
         number = 1

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from ouro.config.dashboard import DashboardConfig
+from ouro.config.gate import GateConfig
 from ouro.config.load import config_to_toml
 from ouro.config.model import LedgerConfig, OuroConfig, RiskConfig, SignerConfig
 from ouro.ledger.books import Books
@@ -43,6 +44,9 @@ PASSWORD_VARIABLE = "OURO_KEYSTORE_PASSWORD"  # noqa: S105 - the name of the var
 _PREFIX = "ouro-demo-"
 _RESTARTS = 50
 _OPERATORS = 6
+_SCRYPT_N = 2**8
+"""The password is random and long: opening hundreds of keys need not take a minute."""
+_SIGNATURES_PER_MINUTE = 20_000
 _COIN = 10**18
 _LIMITS = {
     "ethereum": RiskConfig(
@@ -85,8 +89,9 @@ class DemoOptions:
     """What a person can choose. ``blocks`` None runs until interrupted; ``block_time_s`` None is each chain's own.
 
     ``state_interval_s`` lets a node be killed and started again (see ``NodeConfig``). ``until_landed`` ends the run
-    before ``blocks`` once a cycle has landed through every kind of pool that the chains have. ``page`` serves the
-    dashboard beside it.
+    before ``blocks`` once a cycle has landed through every kind of pool that the chains have. ``operators`` and
+    ``max_open_attempts`` are each chain's; ``one_process`` runs all chains in one engine process. ``page`` serves
+    the dashboard beside it.
     """
 
     blocks: int | None = 60
@@ -99,6 +104,10 @@ class DemoOptions:
     block_time_s: float | None = None
     chains: tuple[str, ...] = ("ethereum", "fantom")
     until_landed: bool = False
+    operators: int = _OPERATORS
+    max_open_attempts: int = 8
+    one_process: bool = False
+    agents: Literal["together", "apart"] = "together"
     page: bool = False
 
 
@@ -229,7 +238,8 @@ class Demo:
             seed=options.seed,
             rivals=options.rivals,
             options=ChainOptions(
-                operators=_OPERATORS,
+                operators=options.operators,
+                agents=options.agents,
                 intensity=options.intensity,
                 block_time_s=options.block_time_s or crowded,
                 state_interval_s=options.state_interval_s,
@@ -247,7 +257,7 @@ class Demo:
             for chain in self._testnet.chains.values()
             for key in chain.operator_keys.values()
         ]
-        write_keystore(self.work_dir / "operators.json", keys, password)
+        write_keystore(self.work_dir / "operators.json", keys, password, scrypt_n=_SCRYPT_N)
         config_path = self.work_dir / "ouro.toml"
         config_path.write_text(config_to_toml(self._config()))
         environment = {**os.environ, PASSWORD_VARIABLE: password}
@@ -274,6 +284,8 @@ class Demo:
                 keystore=self.work_dir / "operators.json",
                 password_env=PASSWORD_VARIABLE,
                 halt_file=self.work_dir / "halt",
+                max_transactions_per_minute=_SIGNATURES_PER_MINUTE,
+                gate=GateConfig(max_open_attempts=self.options.max_open_attempts * len(self._testnet.chains)),
             ),
             risk=RiskConfig(kill_file=self.work_dir / "kill"),
             dashboard=DashboardConfig(
@@ -281,11 +293,14 @@ class Demo:
             ),
             chains={
                 name: self._testnet.chain_config(name).model_copy(
-                    update={"risk": _LIMITS[recording_of(chain.profile)]}
+                    update={"risk": self._limits(recording_of(chain.profile))}
                 )
                 for name, chain in self._testnet.chains.items()
             },
         )
+
+    def _limits(self, recording: str) -> RiskConfig:
+        return _LIMITS[recording].model_copy(update={"max_open_attempts": self.options.max_open_attempts})
 
     def _spawn_engine(self, config_path: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         command = self._engine_command(config_path)
@@ -306,7 +321,8 @@ class Demo:
             )
 
     def _engine_command(self, config_path: Path) -> list[str]:
-        return [sys.executable, "-m", "ouro.cli", "run", "--config", str(config_path)]
+        command = [sys.executable, "-m", "ouro.cli", "run", "--config", str(config_path)]
+        return [*command, "--one-process"] if self.options.one_process else command
 
     def _remaining_blocks(self) -> int | None:
         """Blocks that the chain which is furthest behind has to go; after a restart others get more than asked."""

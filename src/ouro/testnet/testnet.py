@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from eth_account import Account
 
@@ -48,6 +48,7 @@ class ChainOptions:
     block_time_s: float | None = None
     state_interval_s: int | None = None
     historical_states: bool = False
+    agents: Literal["together", "apart"] = "together"
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ class Testnet:
         self.chains = dict(chains)
         self.seed = seed
         self.options = options
-        self._agents: subprocess.Popen[bytes] | None = None
+        self._agents: list[subprocess.Popen[bytes]] = []
 
     @classmethod
     def start(
@@ -169,16 +170,20 @@ class Testnet:
     @property
     def agents_running(self) -> bool:
         """Whether the market moves."""
-        return self._agents is not None and self._agents.poll() is None
+        return bool(self._agents) and all(process.poll() is None for process in self._agents)
 
     def start_agents(self) -> None:
-        """Start the market agents (and rivals) in a process of their own."""
+        """Start the market agents (and rivals) in a process of their own, or in one for each chain."""
         if self.agents_running:
             return
-        path = self.work_dir / "agents.json"
-        path.write_text(json.dumps(self.agents_config()))
-        command = [sys.executable, "-m", "ouro.testnet.agents", "--config", path]
-        self._agents = spawn(command, log=self.work_dir / "agents.log", death_signal=signal.SIGTERM)
+        whole = self.agents_config()
+        apart = self.options.agents == "apart"
+        parts = [{**whole, "chains": [chain]} for chain in whole["chains"]] if apart else [whole]
+        for number, part in enumerate(parts):
+            path = self.work_dir / (f"agents-{number}.json" if apart else "agents.json")
+            path.write_text(json.dumps(part))
+            command = [sys.executable, "-m", "ouro.testnet.agents", "--config", path]
+            self._agents.append(spawn(command, log=self.work_dir / "agents.log", death_signal=signal.SIGTERM))
 
     def agents_config(self) -> dict[str, Any]:
         """What the agents' process is told; no keys: the node signs for its own accounts."""
@@ -198,9 +203,9 @@ class Testnet:
 
     def stop_agents(self) -> None:
         """Stop the market; the chains go on."""
-        if self._agents is not None:
-            end(self._agents)
-            self._agents = None
+        for process in self._agents:
+            end(process)
+        self._agents = []
 
     def stop(self) -> None:
         """Stop everything. The chains' state is gone; files in the work dir stay."""

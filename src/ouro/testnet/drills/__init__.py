@@ -1,0 +1,1 @@
+"""Drills: what goes wrong, made to go wrong on purpose, and what Ouro makes of it."""
