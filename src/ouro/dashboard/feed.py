@@ -3,10 +3,12 @@
 import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
+from typing import Any
 
+from ouro.capital.stages import ChainStage, StageStore, stage_path
 from ouro.config.model import OuroConfig
 from ouro.dashboard.files import EngineFiles
 from ouro.dashboard.reading import BooksReader, Counted, Holding, Run, TradeStory
@@ -52,6 +54,7 @@ class Feed:
         self.picture = Picture()
         self.version = 0
         self._every_s = every_s
+        self._stages = StageStore(stage_path(config.data_dir), _only_looks)
         self._trades: dict[str, Trade] = {}
         self._order: list[Trade] = []
         self._open: set[str] = set()
@@ -227,10 +230,18 @@ class Feed:
         """What the native coin of a chain is called: by the configuration, else just that."""
         return self.config.dashboard.coins.get(chain, "native")
 
+    def stage(self, chain: str) -> ChainStage | None:
+        """Where a chain stands among the stages of growth; None where they are off."""
+        return self._stages.of(chain) if self.config.capital.stages.state == "on" else None
+
     def chain_names(self) -> list[str]:
         """Chains of the configuration, then those that only the books know."""
         others = sorted({*self.picture.counted.blocks, *self.files.chains} - {*self.config.chains})
         return [*self.config.chains, *others]
+
+
+def _only_looks(kind: str, body: Mapping[str, Any]) -> None:
+    raise AssertionError(f"the page changes no stage ({kind})")
 
 
 def short(text: str) -> str:
