@@ -88,7 +88,7 @@ def _behind(page: Page, site: Site, example: Example, rate: int, seconds: int) -
         (name,) = example.add(1)
         committed[name] = time.time()
         time.sleep(max(0.0, began + (turn + 1) / rate - time.time()))
-    last = name
+    last = next(reversed(committed))
     wait_until("the last trade", lambda: page.evaluate("id => id in window.seen", last))
     seen = page.evaluate("window.seen")
     late = sorted(seen[name] - at for name, at in committed.items() if name in seen)

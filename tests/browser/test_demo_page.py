@@ -66,7 +66,7 @@ def test_looking_halting_and_resuming_while_it_trades(running: Running, browser:
         watcher.locator(".o-health").get_by_text("Halted").wait_for()
 
         wait_until(
-            "the report's profit on the page", lambda: _profit(running) in watcher.locator("main").inner_text()
+            "the report's profit on the page", lambda: _profit(running) in watcher.locator(".o-main").inner_text()
         )
         visit.open(watcher, "trades")
         watcher.locator("a.o-rowlink").first.click()

@@ -59,7 +59,7 @@ def test_commands_and_their_options_exist(document: Path) -> None:
         while rest and rest[0] in getattr(group, "commands", {}):
             command = group = group.commands[rest.pop(0)]  # type: ignore[attr-defined]
         assert command is not root, arguments
-        known = {name for parameter in command.params for name in parameter.opts}
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in rest if word.startswith("-")} <= known, arguments
 
 
@@ -74,7 +74,7 @@ def test_make_targets_exist(document: Path) -> None:
 
 def test_the_options_of_the_demo_in_the_readme_exist() -> None:
     demo = typer.main.get_command(app).commands["demo"]  # type: ignore[attr-defined]
-    known = {name for parameter in demo.params for name in parameter.opts}
+    known = {name for parameter in demo.params for name in (*parameter.opts, *parameter.secondary_opts)}
     options = re.findall(r'make demo ARGS="([^"]*)"', (ROOT / "README.md").read_text())
     assert options
     assert {word for line in options for word in line.split() if word.startswith("-")} <= known

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ouro.dashboard.feed import Feed
-from ouro.dashboard.totals import Filter, curve, funnel
+from ouro.dashboard.totals import Filter, funnel
 from ouro.dashboard.trades import Trade
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -78,7 +78,7 @@ def trades_csv(feed: Feed, trades: Iterable[Trade]) -> str:
 
 def equity_csv(feed: Feed, wanted: Filter) -> str:
     """Every point of the curve."""
-    points = curve(feed.totals(wanted).ordered(), feed.picture.counted.native_usd)
+    points = feed.curve(wanted)
     rows = ((_utc(point.at_ms), f"{point.equity:.6f}", f"{point.drawdown:.6f}") for point in points)
     return _csv(("time_utc", "equity_usd", "drawdown_usd"), rows)
 

@@ -3,14 +3,16 @@
 import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
+from typing import Any
 
+from ouro.capital.stages import ChainStage, StageStore, stage_path
 from ouro.config.model import OuroConfig
 from ouro.dashboard.files import EngineFiles
 from ouro.dashboard.reading import BooksReader, Counted, Holding, Run, TradeStory
-from ouro.dashboard.totals import Filter, Histogram, Totals, histogram
+from ouro.dashboard.totals import Filter, Histogram, Point, Totals, curve, histogram
 from ouro.dashboard.trades import Trade
 from ouro.ledger.database import ledger_name
 from ouro.ledger.errors import LedgerError
@@ -18,6 +20,8 @@ from ouro.ledger.errors import LedgerError
 EVERY_S = 0.5
 _KEPT_FILTERS = 32
 _CHANGES_KEPT = 2_000
+_LONGEST_OPEN_MS = 3_600_000
+"""Attempts settle within so long of their journaling; one that takes longer may be missing from a gauge."""
 NATIVE_TOKEN = "0x" + "00" * 20
 _EMPTY = Counted({}, {}, {}, {}, {}, {})
 
@@ -50,12 +54,14 @@ class Feed:
         self.picture = Picture()
         self.version = 0
         self._every_s = every_s
+        self._stages = StageStore(stage_path(config.data_dir), _only_looks)
         self._trades: dict[str, Trade] = {}
         self._order: list[Trade] = []
         self._open: set[str] = set()
         self._changes: list[tuple[int, Trade]] = []
         self._totals: OrderedDict[Filter, Totals] = OrderedDict()
         self._histograms: dict[str | None, tuple[int, Histogram]] = {}
+        self._curves: dict[Filter, tuple[int, list[Point]]] = {}
         self._reader: BooksReader | None = None
 
     async def run(self) -> None:
@@ -189,13 +195,29 @@ class Feed:
 
     def histogram(self, chain: str | None) -> Histogram:
         """Decision latencies of one chain or of all."""
-        latencies = self.picture.latencies_us
-        samples = [value for name, values in latencies.items() if chain in (None, name) for value in values]
+        latencies = [values for name, values in self.picture.latencies_us.items() if chain in (None, name)]
+        size = sum(map(len, latencies))
         known = self._histograms.get(chain)
-        if known is None or known[0] != len(samples):
-            known = (len(samples), histogram(samples))
+        if known is None or known[0] != size:
+            known = (size, histogram([value for values in latencies for value in values]))
             self._histograms[chain] = known
         return known[1]
+
+    def curve(self, wanted: Filter) -> list[Point]:
+        """Equity and drawdown of what ``wanted`` admits; made once for each state of the books."""
+        known = self._curves.get(wanted)
+        if known is None or known[0] != self.version:
+            known = (self.version, curve(self.totals(wanted).ordered(), self.picture.counted.native_usd))
+            self._curves[wanted] = known
+            if len(self._curves) > _KEPT_FILTERS:
+                self._curves.pop(next(iter(self._curves)))
+        return known[1]
+
+    def booked_since(self, since_ms: int) -> list[Trade]:
+        """Trades that count at or after ``since_ms``, newest first, without looking at much older ones."""
+        begin = since_ms - _LONGEST_OPEN_MS
+        recent = takewhile(lambda trade: trade.journaled_at_ms >= begin, reversed(self._order))
+        return [trade for trade in recent if trade.at_ms >= since_ms]
 
     def token(self, chain: str, token: str) -> str:
         """What people call a token; its short address where nobody told."""
@@ -208,10 +230,18 @@ class Feed:
         """What the native coin of a chain is called: by the configuration, else just that."""
         return self.config.dashboard.coins.get(chain, "native")
 
+    def stage(self, chain: str) -> ChainStage | None:
+        """Where a chain stands among the stages of growth; None where they are off."""
+        return self._stages.of(chain) if self.config.capital.stages.state == "on" else None
+
     def chain_names(self) -> list[str]:
         """Chains of the configuration, then those that only the books know."""
         others = sorted({*self.picture.counted.blocks, *self.files.chains} - {*self.config.chains})
         return [*self.config.chains, *others]
+
+
+def _only_looks(kind: str, body: Mapping[str, Any]) -> None:
+    raise AssertionError(f"the page changes no stage ({kind})")
 
 
 def short(text: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ouro.dashboard.feed import Feed
 from ouro.dashboard.files import ChainNow
-from ouro.dashboard.totals import Filter
 from ouro.dashboard.trades import OPEN
 from ouro.dashboard.units import age, coin, count
 from ouro.types import Mode, OutcomeKind
@@ -78,12 +77,13 @@ class Gauge:
 def gauges(feed: Feed, now_ms: int) -> list[Gauge]:
     """The limits of every configured chain, from the books: today is the UTC day, the hour the last 60 minutes."""
     result: list[Gauge] = []
-    today = feed.trades(Filter(since_ms=now_ms - now_ms % _DAY_MS))
+    last_hour = feed.booked_since(now_ms - _HOUR_MS)
+    today = feed.booked_since(now_ms - now_ms % _DAY_MS)
     for name in feed.config.chains:
         limits = feed.config.limits_of(name)
         mine = [trade for trade in today if trade.chain == name]
         loss = max(0, -sum(trade.net_wei for trade in mine if trade.is_final))
-        hour = [trade for trade in mine if trade.is_final and trade.at_ms >= now_ms - _HOUR_MS and trade.is_trade]
+        hour = [trade for trade in last_hour if trade.chain == name and trade.is_final and trade.is_trade]
         wasted = sum(trade.gas_wei for trade in hour if trade.outcome in _FAILED)
         reverts = sum(trade.outcome == OutcomeKind.REVERTED.value for trade in hour)
         opened = sum(1 for trade in feed.open_trades() if trade.chain == name and trade.outcome == OPEN)

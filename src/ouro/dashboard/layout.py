@@ -106,7 +106,7 @@ def frame(
     live: list[Live] = []
     with ui.element("div").classes("o-frame"):
         ui.html(rail(here), sanitize=False, tag="nav").classes("o-rail").props('aria-label="Pages"')
-        with ui.element("main").classes("o-main").props("id=main tabindex=-1"):
+        with ui.element("div").classes("o-main").props("id=main tabindex=-1"):
             with ui.element("div").classes("o-top"):
                 ui.html(f"<h1>{esc(heading or title)}</h1>", sanitize=False)
                 live.append(Live(health))

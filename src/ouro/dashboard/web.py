@@ -71,7 +71,7 @@ class Guard:
         origin = headers.get("origin")
         if origin not in (None, "null") and urlsplit(origin).netloc != host:
             return 403, "a page of another site may not ask here\n"
-        if origin == "null" and scope.get("method") == "POST":
+        if origin == "null" and (scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")):
             return 403, "a page without a name may not ask here\n"
         client = (scope.get("client") or ("?", 0))[0]
         if not scope["path"].startswith(("/_nicegui", "/assets")) and not self._throttle.admits(client):

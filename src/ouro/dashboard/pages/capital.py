@@ -15,7 +15,7 @@ from ouro.dashboard.pages.overview import problem_banner
 from ouro.dashboard.reading import Holding
 from ouro.dashboard.totals import WEI_PER_COIN, Filter
 from ouro.dashboard.trades import STRATEGIES
-from ouro.dashboard.units import amount, coin, count, esc, share, tone, usd
+from ouro.dashboard.units import NONE, amount, coin, count, esc, moment, share, tone, usd
 from ouro.ledger.errors import LedgerError
 
 
@@ -37,6 +37,9 @@ def register(context: Context) -> None:
                     chart = Chart("strategies", "Net profit by chain and strategy in USD", _options(feed, colours))
                 with card("Strategies", "w6"):
                     live.append(Live(lambda: _strategies(feed), "o-scroll"))
+                if any(feed.stage(name) for name in feed.chain_names()):
+                    with card("Stages"):
+                        live.append(Live(lambda: _stages(feed), "o-scroll"))
                 with card("Balances by the books", note="opening plus every booked change"):
                     ui.html(_balances(feed, holdings), sanitize=False).classes("o-scroll")
 
@@ -90,6 +93,25 @@ def _strategies(feed: Feed) -> str:
         'class="num">Landed</th>'
         '<th scope="col" class="num">Gas</th><th scope="col" class="num">Net</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _stages(feed: Feed) -> str:
+    rows = []
+    for name in feed.chain_names():
+        stage = feed.stage(name)
+        if stage is None:
+            continue
+        proposed = f"{stage.proposal.to}, waits for a person" if stage.proposal is not None else NONE
+        rows.append(
+            f'<tr><th scope="row">{esc(name)}</th><td>{esc(stage.stage)}</td>'
+            f"<td>{moment(stage.since_ms or None, style='full')}</td><td>{esc(stage.by)}: {esc(stage.why)}</td>"
+            f"<td>{esc(proposed)}</td></tr>"
+        )
+    return (
+        '<table class="o-table"><caption class="o-sr">Stages</caption><thead><tr><th scope="col">Chain</th>'
+        '<th scope="col">Stage</th><th scope="col">Since</th><th scope="col">By and why</th>'
+        f'<th scope="col">Proposed</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 
 

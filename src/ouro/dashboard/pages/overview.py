@@ -8,7 +8,7 @@ from ouro.dashboard.context import Context
 from ouro.dashboard.fragments import View
 from ouro.dashboard.health import gauges
 from ouro.dashboard.layout import Chart, Live, card, frame, scheme_of, tools
-from ouro.dashboard.totals import WEI_PER_COIN, Filter, Totals, curve
+from ouro.dashboard.totals import WEI_PER_COIN, Filter, Totals
 from ouro.dashboard.totals import funnel as funnel_of
 from ouro.dashboard.units import esc, usd
 
@@ -91,22 +91,35 @@ class _Overview:
         return ", ".join(parts)
 
     def _equity_options(self) -> dict[str, object]:
-        points = curve(self._totals().ordered(), self._feed.picture.counted.native_usd)
+        points = self._feed.curve(self._view.filter(self._context.now_ms()))
         return charts.equity(points, self._colours, self._limit_lines())
 
     def _limit_lines(self) -> dict[str, float]:
-        """The daily loss limit of what is looked at, in USD."""
+        """The daily loss limit of what is looked at, and what its stages leave of it, in USD."""
         feed, prices = self._feed, self._feed.picture.counted.native_usd
         names = [self._view.chain] if self._view.chain else list(feed.config.chains)
         known = [name for name in names if name in prices and name in feed.config.chains]
         if not known:
             return {}
-        limit = sum(feed.config.limits_of(name).max_daily_loss_wei / WEI_PER_COIN * prices[name] for name in known)
-        return {f"daily loss limit −${limit:,.0f}": -limit}
+        lines: dict[str, float] = {}
+        whole = staged = 0.0
+        stages: set[str] = set()
+        for name in known:
+            limit = feed.config.limits_of(name).max_daily_loss_wei / WEI_PER_COIN * prices[name]
+            stage = feed.stage(name)
+            whole += limit
+            if stage is not None:
+                stages.add(stage.stage)
+                limit *= feed.config.capital.stages.of(stage.stage).caps.daily_loss_ppm / 1_000_000
+            staged += limit
+        lines[f"daily loss limit −${whole:,.0f}"] = -whole
+        if stages and staged < whole:
+            lines[f"stage {', '.join(sorted(stages))} −${staged:,.0f}"] = -staged
+        return lines
 
     def _limits_note(self) -> str:
         """The limit in words: it may lie far below what fits into the picture."""
-        points = curve(self._totals().ordered(), self._feed.picture.counted.native_usd)
+        points = self._feed.curve(self._view.filter(self._context.now_ms()))
         deepest = min((point.drawdown for point in points), default=0.0)
         parts = [f"deepest drawdown {usd(deepest)}"]
         for name, value in self._limit_lines().items():
