@@ -192,15 +192,23 @@ class Quotes:
 
     def _realise(self, amount_in_wei: int) -> None:
         """The path of an estimate. A power's margin of error counts on both ways: an input that a pool asks for an
-        output may fall short of it by a hair, and where the output is coarse that is a whole unit. The least
-        input that does not is looked for then."""
+        output may fall short of it by a hair, or be more than it takes; where the output is coarse, short is a
+        whole unit. The least input that buys it is looked for."""
         low = high = amount_in_wei
+        reached = self._reaches(amount_in_wei)
         for shift in _HAIRS:
-            if self._reaches(high):
-                break
-            low, high = high, amount_in_wei + (amount_in_wei >> shift) + 1
+            hair = (amount_in_wei >> shift) + 1
+            if reached:
+                high, low = low, amount_in_wei - hair
+                if low <= 0 or not self._reaches(low):
+                    break
+            else:
+                low, high = high, amount_in_wei + hair
+                if self._reaches(high):
+                    break
         else:
             return
+        low = max(low, 0)
         while high - low > max(1, high >> _EXACT_ENOUGH):
             middle = (low + high) // 2
             low, high = (low, middle) if self._reaches(middle) else (middle, high)
