@@ -81,6 +81,11 @@ class ExactCycle:
         return self.profit_wei - self.cost_wei
 
 
+_HAIRS = (53, 49, 45, 41, 37, 33, 29, 26, 23, 20, 17)
+"""Shares of an input, as powers of two, that are tried on top of it."""
+_EXACT_ENOUGH = 46
+
+
 class OutOfQuotesError(Exception):
     """The budget of exact quotes is used up."""
 
@@ -102,6 +107,7 @@ class Quotes:
         self.best_gas = 0
         self._best_estimate = 0
         self._best_input_wei = 0
+        self._best_pivot = (0, 0)
 
     def _count(self) -> None:
         if self.used >= self._budget:
@@ -171,7 +177,7 @@ class Quotes:
             return None
         net = self._nets[key] = output - needed - self._costs.total_wei(needed, gas)
         if net > self._best_estimate:
-            self._best_estimate, self._best_input_wei = net, needed
+            self._best_estimate, self._best_input_wei, self._best_pivot = net, needed, (pivot, amount_wei)
         return net
 
     def settle(self) -> None:
@@ -179,10 +185,38 @@ class Quotes:
         self._budget += self._kept
         with contextlib.suppress(OutOfQuotesError):
             if self._best_estimate > self.best_net:
-                self.forward(self._best_input_wei)
+                self._realise(self._best_input_wei)
             if self.best is not None:
                 # routers' exact-out quotes round up by up to one unit, which buys nothing
                 self.forward(self.best[0] - 1)
+
+    def _realise(self, amount_in_wei: int) -> None:
+        """The path of an estimate. A power's margin of error counts on both ways: an input that a pool asks for an
+        output may fall short of it by a hair, or be more than it takes; where the output is coarse, short is a
+        whole unit. The least input that buys it is looked for."""
+        low = high = amount_in_wei
+        reached = self._reaches(amount_in_wei)
+        for shift in _HAIRS:
+            hair = (amount_in_wei >> shift) + 1
+            if reached:
+                high, low = low, amount_in_wei - hair
+                if low <= 0 or not self._reaches(low):
+                    break
+            else:
+                low, high = high, amount_in_wei + hair
+                if self._reaches(high):
+                    break
+        else:
+            return
+        low = max(low, 0)
+        while high - low > max(1, high >> _EXACT_ENOUGH):
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._reaches(middle) else (middle, high)
+
+    def _reaches(self, amount_in_wei: int) -> bool:
+        pivot, wanted = self._best_pivot
+        amounts, _ = self.forward(amount_in_wei)
+        return len(amounts) > pivot and amounts[pivot] >= wanted
 
     def result(self) -> ExactCycle | None:
         """The best path that was seen, or None."""
