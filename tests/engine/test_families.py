@@ -48,6 +48,7 @@ async def exact(state: ChainState, reader: Transport) -> None:
     assert state.unconfirmed == frozenset()
     assert await verify(state.market, reader, state.config.multicall) == []
     assert state.shadow is not None
+    assert await state.shadow.stale_views(reader) == []
     states = list(state.market.states.values())
     await state.shadow.reread(reader, states)
     assert state.shadow.faults == {}

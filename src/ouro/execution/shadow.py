@@ -393,6 +393,17 @@ class ShadowEvm:
             del self._pools[address], self._added_at[address]
             self.faults[address] = "it was read in a block that was taken back; add it again"
 
+    async def stale_views(self, reader: Reader) -> list[Difference]:
+        """Words that views told and that are not what the chain has at this copy's block: none after a refresh."""
+        places = {place for pool, some in self._beside.items() if pool in self._pools for place in some}
+        found = await read_words(reader, places, self.number)
+        mine = self.database.words
+        return [
+            Difference(*place, mine.get(place, 0), value)
+            for place, value in found.items()
+            if mine.get(place, 0) != value
+        ]
+
     async def verify(self, reader: Reader, states: Iterable[Any] | None = None) -> list[Difference]:
         """Compare every word that events keep exact with the chain at this copy's block.
 
