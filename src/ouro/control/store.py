@@ -8,8 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from ouro.control.errors import ControlError
 from ouro.control.files import STATE_NAME, State, exclusive, read_history, read_state, write_state
 from ouro.control.model import (
@@ -23,8 +21,6 @@ from ouro.control.model import (
     checked_text,
 )
 
-log = structlog.get_logger(__name__)
-
 _Stamp = tuple[int, int, int] | None
 _Key = tuple[str | None, str | None]
 
@@ -32,6 +28,13 @@ _Key = tuple[str | None, str | None]
 def control_folder(data_dir: Path) -> Path:
     """Where the halts of a configuration are."""
     return data_dir / "control"
+
+
+def _log() -> Any:
+    """Imported when something happens: the signer, which starts with this module, logs nothing else."""
+    import structlog
+
+    return structlog.get_logger(__name__)
 
 
 def _now_ms() -> int:
@@ -162,7 +165,7 @@ class ControlStore:
         try:
             note(self.folder.parent / "audit", "halt", {"halt": asdict(written)})
         except AuditError as error:
-            log.error("halt_not_in_audit_chain", error=str(error))
+            _log().error("halt_not_in_audit_chain", error=str(error))
 
     def _read_to_change(self) -> State:
         state = read_state(self.folder)
@@ -173,7 +176,7 @@ class ControlStore:
         facts = {"event": event, "by": by, "why": why, "at_ms": self._clock_ms()}
         write_state(self.folder, state, {**facts, "halts": [asdict(halt) for halt in halts]})
         self._stamp = "new"
-        log.warning(f"trading_{event}", by=by, why=why, halts=[halt.describe() for halt in halts])
+        _log().warning(f"trading_{event}", by=by, why=why, halts=[halt.describe() for halt in halts])
 
     @staticmethod
     def _standing(halts: tuple[Halt, ...], wanted: Halt) -> Halt | None:
@@ -204,7 +207,9 @@ class ControlStore:
             self._seen = self._seen or stamp is not None
         except ControlError as error:
             if self._stamp != "error":
-                log.critical("halts_unreadable", error=str(error), detail="nothing is traded until that is cured")
+                _log().critical(
+                    "halts_unreadable", error=str(error), detail="nothing is traded until that is cured"
+                )
             self._stamp = "error"
             why = f"the halts can't be read, so everything is halted: {error}"
             self._adopt((Halt("unreadable", None, None, "stop", "ouro", why, UNREADABLE, 0),))

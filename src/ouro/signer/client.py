@@ -143,7 +143,7 @@ class SignerClient:
         """Proof of life, with the state of the halt file."""
         return await self._ask(PingRequest(), Pong)
 
-    async def wait_ready(self, timeout_ms: int = 30_000) -> Pong:
+    async def wait_ready(self, timeout_ms: int = 120_000) -> Pong:
         """Ping until the signer answers. Raises SignerUnavailable after ``timeout_ms``."""
         deadline = time.monotonic() + timeout_ms / 1000
         while True:
