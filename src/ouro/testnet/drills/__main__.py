@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true")
     chosen = parser.parse_args(arguments)
     if not chosen.verbose:
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     chosen.results.parent.mkdir(parents=True, exist_ok=True)
     if chosen.fresh:
         chosen.results.unlink(missing_ok=True)

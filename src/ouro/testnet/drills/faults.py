@@ -229,27 +229,6 @@ async def _nodes_differ(run: Run, block: int) -> None:
         run.gate.on_nodes_disagree(CHAIN, "one endpoint says 5 of a reserve, the others 6")
 
 
-async def _silent_reserves(run: Run, _block: int) -> None:
-    """A pair's reserves are not what its logs said: what is computed on them can't be had.
-
-    Only while our trades are in the pool; then the words are put back, as by a node that lied.
-    """
-    words: dict[str, str] = run.notes.setdefault("words", {})
-    for pair, word in words.items():
-        await run.call("anvil_setStorageAt", pair, "0x8", word)
-    words.clear()
-    for tx in await run.pending():
-        plan = _plan_of(run, tx)
-        hops = () if plan is None else plan.hops
-        for pair in {hop.pool for hop in hops if hop.family == "uniswap_v2"}:
-            if pair not in words:
-                word = await run.call("eth_getStorageAt", pair, "0x8", "latest")
-                words[pair] = word
-                reserves = int(word, 16)
-                low, rest = reserves & ((1 << 112) - 1), reserves >> 112 << 112
-                await run.call("anvil_setStorageAt", pair, "0x8", f"0x{rest | (low * 9 // 10):064x}")
-
-
 KINDS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
@@ -283,14 +262,6 @@ KINDS: dict[str, Fault] = {
             "the executor on chain is not the one that is simulated",
             _breaking(_the_executor),
             24,
-            expect_breakers=("reverts", "drawdown", "loss_rate"),
-        ),
-        Fault(
-            "lying_reserves",
-            "pairs' reserves are not what the logs said",
-            _silent_reserves,
-            24,
-            losing=True,
             expect_breakers=("reverts", "drawdown", "loss_rate"),
         ),
         Fault("forgetful_node", "the node drops each of our transactions", _drop, 10),

@@ -73,14 +73,20 @@ async def _blocks(run: Run, fault: Fault) -> None:
         await run.stir()
         await fault.each(run, block)
         await run.mine()
+        await _put_right(run)
+
+
+async def _put_right(run: Run) -> None:
+    """Code that a fault replaced for one block is what it was."""
+    broken: dict[str, str] = run.notes.get("mend", {})
+    for address, code in broken.items():
+        await run.call("anvil_setCode", address, code)
+    broken.clear()
 
 
 async def _mend(run: Run) -> None:
     """What a fault left broken outside of us is whole again, so that what is under way can end."""
-    for address, code in run.notes.get("mend", {}).items():
-        await run.call("anvil_setCode", address, code)
-    for pair, word in run.notes.get("words", {}).items():
-        await run.call("anvil_setStorageAt", pair, "0x8", word)
+    await _put_right(run)
     held = run.notes.pop("held", None)
     if held is not None:
         held.close()
