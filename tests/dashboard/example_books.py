@@ -7,6 +7,7 @@ import random
 import time
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -165,54 +166,7 @@ class Example:
         )
 
     def _plan(self, number: int) -> Plan:
-        rng = random.Random(number)
-        chain = "ethereum" if number % 2 == 0 else "fantom"
-        hops = rng.choices((2, 3, 4), (5, 4, 1))[0]
-        others = rng.sample(SYMBOLS[1:], hops - 1)
-        path = ["WETH", *others, "WETH"]
-        scale = 1 if chain == "ethereum" else 4_000
-        amount = int(rng.uniform(0.4, 6) * scale * COIN)
-        gross = int(amount * rng.lognormvariate(-6.6, 0.8))
-        amounts = [amount]
-        amounts += [int(amount * rng.uniform(0.8, 3) / 10 ** (18 - DECIMALS.get(symbol, 18))) for symbol in others]
-        amounts.append(amount + gross)
-        made = []
-        for at, (one, other) in enumerate(itertools.pairwise(path)):
-            family = rng.choice(FAMILIES)
-            if hops == 2:
-                family = FAMILIES[(at + number) % len(FAMILIES)]
-            made.append(
-                Hop(
-                    _pool(chain, one, other, family),
-                    family,
-                    token(chain, one),
-                    token(chain, other),
-                    0,
-                    1,
-                    amounts[at],
-                    amounts[at + 1],
-                )
-            )
-        price = 7 * GWEI if chain == "ethereum" else 60 * GWEI
-        gas = 110_000 + 62_000 * hops
-        return Plan(
-            plan_id=f"p{number:06d}",
-            chain=chain,
-            hops=tuple(made),
-            profit_token=token(chain, "WETH"),
-            gross_profit_wei=gross,
-            min_profit_wei=1,
-            value_native_wei=gross,
-            gas_limit=gas + 90_000,
-            expected_gas=gas,
-            fee=FeeBid(price, 2 * GWEI, legacy=False),
-            expected_net_native_wei=gross - gas * price,
-            found_at_number=24_400_000 + number,
-            found_at_hash="0x" + "ab" * 32,
-            max_block_number=24_400_001 + number,
-            lane="public",
-            calldata=bytes(160),
-        )
+        return _plan(number)
 
     def _outcome(self, connection: Connection, attempt: Attempt, plan: Plan, kind: OutcomeKind, at_ms: int) -> None:
         landed, included = kind is OutcomeKind.LANDED, kind is not OutcomeKind.EXPIRED
@@ -235,6 +189,58 @@ class Example:
         )
         entries = balance_entries(outcome, attempt.operator, OWNED) if included else ()
         RecordOutcome(outcome, entries, at_ms).apply(connection)
+
+
+@lru_cache(maxsize=4_096)
+def _plan(number: int) -> Plan:
+    rng = random.Random(number)
+    chain = "ethereum" if number % 2 == 0 else "fantom"
+    hops = rng.choices((2, 3, 4), (5, 4, 1))[0]
+    others = rng.sample(SYMBOLS[1:], hops - 1)
+    path = ["WETH", *others, "WETH"]
+    scale = 1 if chain == "ethereum" else 4_000
+    amount = int(rng.uniform(0.4, 6) * scale * COIN)
+    gross = int(amount * rng.lognormvariate(-6.6, 0.8))
+    amounts = [amount]
+    amounts += [int(amount * rng.uniform(0.8, 3) / 10 ** (18 - DECIMALS.get(symbol, 18))) for symbol in others]
+    amounts.append(amount + gross)
+    made = []
+    for at, (one, other) in enumerate(itertools.pairwise(path)):
+        family = rng.choice(FAMILIES)
+        if hops == 2:
+            family = FAMILIES[(at + number) % len(FAMILIES)]
+        made.append(
+            Hop(
+                _pool(chain, one, other, family),
+                family,
+                token(chain, one),
+                token(chain, other),
+                0,
+                1,
+                amounts[at],
+                amounts[at + 1],
+            )
+        )
+    price = 7 * GWEI if chain == "ethereum" else 60 * GWEI
+    gas = 110_000 + 62_000 * hops
+    return Plan(
+        plan_id=f"p{number:06d}",
+        chain=chain,
+        hops=tuple(made),
+        profit_token=token(chain, "WETH"),
+        gross_profit_wei=gross,
+        min_profit_wei=1,
+        value_native_wei=gross,
+        gas_limit=gas + 90_000,
+        expected_gas=gas,
+        fee=FeeBid(price, 2 * GWEI, legacy=False),
+        expected_net_native_wei=gross - gas * price,
+        found_at_number=24_400_000 + number,
+        found_at_hash="0x" + "ab" * 32,
+        max_block_number=24_400_001 + number,
+        lane="public",
+        calldata=bytes(160),
+    )
 
 
 def _symbol(chain: str, address: str) -> str:
