@@ -156,8 +156,10 @@ def test_a_price_far_from_what_others_say_is_refused(tmp_path: Path) -> None:
 
 
 def netted(*trades: tuple[str, str, str, int, int], profit: int, **changes: Any) -> Any:
-    hops = tuple(Hop(pool, "uniswap_v2", *pair, 0, 1, *amounts) for pool, *pair, amounts in
-                 ((t[0], t[1], t[2], t[3:]) for t in trades))  # fmt: skip
+    hops = tuple(
+        Hop(pool, "uniswap_v2", token_in, token_out, 0, 1, amount_in, amount_out)
+        for pool, token_in, token_out, amount_in, amount_out in trades
+    )
     return plan_of("n", hops=hops, shape="netted", gross_profit_wei=profit, value_native_wei=profit,
                    expected_net_native_wei=profit // 2, **changes)  # fmt: skip
 

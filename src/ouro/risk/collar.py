@@ -85,8 +85,8 @@ class PoolReferences:
         """After the arrays have grown. Views of memory give single items faster than arrays do."""
         arrays, self._edges = self._arrays, {}
         self._known, self._of_segs = arrays.n_edges, arrays.segs
-        self._enabled, self._counts = memoryview(arrays.enabled), memoryview(arrays.seg_count)
-        self._starts, self._segs = memoryview(arrays.seg_start), memoryview(arrays.segs.reshape(-1))
+        self._enabled, self._counts = arrays.enabled.data, arrays.seg_count.data
+        self._starts, self._segs = arrays.seg_start.data, arrays.segs.reshape(-1).data
         tokens = {number: token for token, number in arrays.token_index.items()}
         columns = (arrays.edge_token_in, arrays.edge_token_out, arrays.edge_pool)
         pairs = zip(*(column[: self._known].tolist() for column in columns), strict=True)

@@ -302,6 +302,7 @@ class _Worker:
 
 def _run(number: int, seed: int, intents: int, folder: Path, name: str, workers: int) -> Result:
     memory = SharedMemory(name)
+    assert memory.buf is not None
     worker = _Worker(number, seed, folder, memory.buf, workers)
     try:
         while worker.count < intents and not worker.model.broken:
@@ -316,6 +317,7 @@ def run(intents: int, seed: int, processes: int = 2) -> list[Result]:
     """At least ``intents`` orders over ``processes`` processes; the result of each."""
     folder = Path(tempfile.mkdtemp(prefix="ouro-intents-"))
     memory = SharedMemory(create=True, size=2 * _SLOT * processes)
+    assert memory.buf is not None
     memory.buf[:] = bytes(len(memory.buf))
     share = -(-intents // processes)
     try:
