@@ -43,7 +43,7 @@ def test_from_no_books_to_old_ones_to_the_first_trade(browser: "Browser", tmp_pa
         visit = Visit(browser, site)
         with visit.page() as page:
             page.get_by_text(f"has schema {older}, this code reads {newest}").first.wait_for()
-            page.get_by_text("ouro migrate").wait_for()
+            page.get_by_text("ouro migrate", exact=True).wait_for()
             _set_version(example, newest)  # as the migration does
             page.get_by_text("The books can’t be read").wait_for(state="hidden")
         assert visit.console == []

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 SOURCES = [path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.py")]
 IDS = [path.name for path in DOCUMENTS]
-_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z][a-z0-9-]*):", re.MULTILINE)
 
 
 def code_blocks(text: str) -> list[str]:
@@ -41,7 +41,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
     named = re.findall(r"`((?:[\w.-]+/)*[\w*]+\.(?:py|sol|toml|json|lock))`", document.read_text())
     names = {name for name in named if "*" not in name}
     # A file may be named by the end of its path; what a run makes (its configuration, its books) is in no checkout.
-    made_by_a_run = {"ouro.toml", "processes.json", "operators.json", "proofs.json"}
+    made_by_a_run = {"ouro.toml", "processes.json", "operators.json", "proofs.json", "budgets.json"}
     missing = [
         name
         for name in sorted(each for each in names if Path(each).name not in made_by_a_run)
@@ -68,7 +68,7 @@ def test_make_targets_exist(document: Path) -> None:
     targets = set(_TARGET.findall((ROOT / "Makefile").read_text()))
     text = document.read_text()
     asked = {line.split()[1] for line in code_blocks(text) if line.startswith("make ")}
-    asked |= set(re.findall(r"`make ([a-z-]+)", text))
+    asked |= set(re.findall(r"`make ([a-z0-9-]+)", text))
     assert asked <= targets
 
 
