@@ -1,14 +1,19 @@
 """A run in which things break: nodes, chains, disks, switches. Order and books are asserted, never times."""
 
+import contextlib
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 from e2e_running import Running, assert_sound
 
+from ouro.engine.runner import BOOKS_LOCKED_S
 from ouro.ledger.report import predicted_equals_executed
 from ouro.testnet.demo import DemoOptions
 from ouro.types import OutcomeKind
+
+_LOCKS = 6
 
 pytestmark = [pytest.mark.e2e, pytest.mark.node, pytest.mark.timeout(400)]
 
@@ -26,7 +31,7 @@ def test_node_killed_and_restarted(work_dir: Path) -> None:
 
 
 def test_reorg_under_landed_trades(work_dir: Path) -> None:
-    with Running(work_dir, DemoOptions(blocks=None)) as run:
+    with Running(work_dir, DemoOptions(blocks=None, one_process=True)) as run:
         run.wait_landed("ethereum", 1)
         orphaned = [_reorg_under_a_trade(run, "ethereum", depth) for depth in (1, 2, 3)]
         for attempt_id in orphaned:
@@ -90,7 +95,7 @@ def _is_final_again(run: Running, attempt_id: str) -> bool:
 
 def test_switches_and_a_locked_database(work_dir: Path) -> None:
     """Kill file, halt file, a writer that holds the books: no new attempts, nothing lost, and on it goes."""
-    with Running(work_dir, DemoOptions(blocks=None)) as run:
+    with Running(work_dir, DemoOptions(blocks=None, one_process=True)) as run:
         run.wait_landed("ethereum", 1)
         run.wait_landed("fantom", 1)
         _switch(run, "kill", "kill_file")
@@ -118,17 +123,25 @@ def _switch(run: Running, file_name: str, reason: str) -> None:
 
 def _lock_books(run: Running) -> None:
     """As a process that hangs in the middle of writing would: trades are durable without it, so they go on."""
-    with sqlite3.connect(run.demo.work_dir / "ledger.db", isolation_level=None) as writer:
+    for _ in range(_LOCKS):
+        if _both_trade_under_a_lock(run):
+            return
+        for chain in ("ethereum", "fantom"):
+            run.wait_landed(chain)
+    raise AssertionError(f"a chain sent nothing under any of {_LOCKS} locks")
+
+
+def _both_trade_under_a_lock(run: Running) -> bool:
+    """Shorter than what the engine takes for a fault of the books."""
+    until = time.monotonic() + BOOKS_LOCKED_S / 2
+    with contextlib.closing(sqlite3.connect(run.demo.work_dir / "ledger.db", isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
-        before = _pending_nonces(run)
-        run.wait("another transaction of each chain", lambda: all(map(_grew, before, _pending_nonces(run))))
-        run.wait_blocks("fantom", 4)
+        before, grown = _pending_nonces(run), False
+        while not grown and time.monotonic() < until:
+            time.sleep(0.2)
+            grown = all(now > then for then, now in zip(before, _pending_nonces(run), strict=True))
         writer.execute("ROLLBACK")
-    writer.close()
-
-
-def _grew(before: int, now: int) -> bool:
-    return now > before
+    return grown
 
 
 def _pending_nonces(run: Running) -> list[int]:

@@ -54,7 +54,7 @@ def test_killed_very_often(work_dir: Path, seed: int) -> None:
 def _kill_often(work_dir: Path, seed: int, victims: list[str], kills: int) -> None:
     rng = random.Random(seed)
     nodes = bool({"ethereum", "fantom"} & set(victims))
-    options = DemoOptions(blocks=None, seed=seed, state_interval_s=1 if nodes else None)
+    options = DemoOptions(blocks=None, seed=seed, state_interval_s=1 if nodes else None, one_process=nodes)
     with Running(work_dir, options) as run:
         run.wait_for_books()
         for _ in range(kills):

@@ -108,12 +108,20 @@ class CapitalGuard:
         self._day(plan.chain).trades += 1
 
     def release(self, plan_id: str) -> None:
-        """It will not be sent, or it has ended."""
+        """It will not be sent, and so was none of the day's trades."""
+        chain = self._let_go(plan_id)
+        if chain is not None:
+            day = self._day(chain)
+            day.trades = max(0, day.trades - 1)
+
+    def _let_go(self, plan_id: str) -> str | None:
         held = self._held.pop(plan_id, None)
-        if held is not None:
-            chain, arm, wei = held
-            self._open[chain] -= 1
-            self._at_risk[arm] -= wei
+        if held is None:
+            return None
+        chain, arm, wei = held
+        self._open[chain] -= 1
+        self._at_risk[arm] -= wei
+        return chain
 
     def settle(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
         """An attempt ended, or (None) its outcome was withdrawn and it is open again."""
@@ -132,7 +140,7 @@ class CapitalGuard:
         if plan is not None:
             self._ended[plan.plan_id] = (day.number, plan)
         if attempt.kind is AttemptKind.TRADE:
-            self.release(attempt.plan_id)
+            self._let_go(attempt.plan_id)
         net, arm = net_result_wei(plan, outcome), None if plan is None else _arm_of(plan)
         self._booked[attempt.attempt_id] = (day.number, net, arm)
         day.net_wei += net

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import structlog
 
 from ouro.capital.budgets import FileBudgets, budget_path
-from ouro.capital.errors import CapitalError
 from ouro.capital.guard import CapitalGuard
 from ouro.capital.keeper import StageKeeper
 from ouro.capital.stages import Auditor, StageStore, stage_path
 from ouro.config.model import OuroConfig
 from ouro.ledger.books import Books
-from ouro.ledger.errors import LedgerError
 from ouro.types import Mode
 
 log = structlog.get_logger(__name__)
@@ -55,6 +53,6 @@ async def keep_stages(config: OuroConfig, chains: Sequence[str], books: Books, a
         for chain in chains:
             try:
                 await asyncio.to_thread(keeper.look, chain)
-            except (CapitalError, LedgerError) as error:
+            except Exception as error:  # whatever it is: nobody else takes a stage back
                 log.error("stages_not_looked_at", chain=chain, error=str(error))
         await asyncio.sleep(config.capital.stages.evaluate_every_s)

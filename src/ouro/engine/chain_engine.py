@@ -296,16 +296,18 @@ class ChainEngine:
         times.approved = time.monotonic_ns()
         clock = Clock(update.received_ns, (times.approved - update.received_ns) // 1_000, times)
         self.status.decided.add(clock.decided_us / 1_000)
-        if self._decisions is not None:
-            self._decisions.decided(update, decision, approved)
-        if trader is not None and approved:
-            try:
+        done: list[Submitted] = []
+        try:
+            if self._decisions is not None:
+                self._decisions.decided(update, decision, approved)
+            if trader is not None and approved:
                 done = await trader.execute(approved, update, clock)
-            except Exception:
-                # The session ends with this; the next one counts what the journal says is in flight.
-                for item in approved:
-                    self._release(item.plan.plan_id)
-                raise
+        except Exception:
+            # The session ends with this; the next one counts what the journal says is in flight.
+            for item in approved:
+                self._release(item.plan.plan_id)
+            raise
+        else:
             for submitted in done:
                 self._on_submitted(submitted)
                 if self._decisions is not None:
@@ -318,7 +320,8 @@ class ChainEngine:
             self._refuse(refused)
         audit = self._shared.audit
         problem = self._shared.ledger.problem or (audit.problem if audit is not None else None)
-        references = references_of(state)
+        references, leases = references_of(state), self._shared.leases
+        lost = leases.lost.get(self.name, "") if leases is not None else ""
         for plan in decision.plans:
             levels = {pool_level(state.freshness, state.market, pool) for pool in plan.pools}
             freshness = next(level for level in (Level.STALE, Level.DELAYED, Level.READY) if level in levels)
@@ -326,6 +329,7 @@ class ChainEngine:
                 update.number,
                 update.hash,
                 freshness.value,
+                halted=lost,
                 books_problem=str(problem) if problem else "",
                 wrapped_native=self.config.wrapped_native,
                 references=references,
@@ -429,13 +433,22 @@ class ChainEngine:
             self._shared.capital.release(plan_id)
 
     def _on_outcome(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
-        if self._audit is not None:
-            self._audit.outcome(attempt, outcome)
+        # Those that free what was reserved come first: whatever a later one runs into, nothing stays held.
+        if outcome is None:
+            self._shared.risk.on_reversal(attempt)
+        else:
+            self._shared.risk.on_outcome(attempt, plan, outcome)
         if self._shared.capital is not None:
             self._shared.capital.settle(attempt, plan, outcome)
-        status = self.status
+        self._book(attempt, plan, outcome)
+        if self._audit is not None:
+            self._audit.outcome(attempt, outcome)
         self._metrics.outcome(attempt, plan, outcome)
         log_outcome(attempt, outcome)
+
+    def _book(self, attempt: Attempt, plan: Plan | None, outcome: Outcome | None) -> None:
+        """Into the leases' reports and the status."""
+        status = self.status
         earlier = self._booked.pop(attempt.attempt_id, None)
         if earlier is not None:
             status.net_wei -= earlier.net_wei
@@ -443,11 +456,9 @@ class ChainEngine:
                 status.outcomes[earlier.kind.value] -= 1
         leases = self._shared.leases
         if outcome is None:
-            self._shared.risk.on_reversal(attempt)
             if leases is not None:
                 leases.reversal(attempt)
             return
-        self._shared.risk.on_outcome(attempt, plan, outcome)
         gain = 0 if plan is None else native_value_wei(plan, outcome.realised_profit_wei)
         route = "" if plan is None or self._state is None else _route(plan, self._state)
         line = TradeLine(outcome.block_number, outcome.kind, route, gain - outcome.gas_cost_wei)

@@ -275,7 +275,9 @@ async def _reconcile_all(engines: Sequence[ChainEngine], ledger: Ledger, metrics
             continue
         ledger.record_reconciliation(engine.name, result)
         metrics.set("ouro_reconciliation_difference_native", result.max_abs_difference_wei / 10**18, engine.name)
-        engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
+        unread = any(difference.actual_wei is None for difference in result.differences)
+        if engine.drained.is_set() and not unread:  # what is still under way differs rightly so
+            engine.risk.on_reconciled(engine.name, result.max_abs_difference_wei)
         for difference in result.differences:
             log.error("books_differ", chain=engine.name, **difference.as_json())
 

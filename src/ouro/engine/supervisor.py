@@ -177,6 +177,11 @@ class Supervisor:
                 process_group=0,
                 preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),
             )
+        except OSError as error:
+            ours.close()
+            child.again_at = now + self._patience.longest_pause_s
+            log.error("not_started", chain=child.chain, error=str(error))
+            return
         finally:
             theirs.close()
         child.socket, child.started_at, child.heard_at, child.silent = ours, now, now, False
@@ -264,8 +269,11 @@ class Supervisor:
         pids: Mapping[str, int] = {c.chain: c.process.pid for c in self.children.values() if c.process is not None}
         path = self._config.data_dir / "processes.json"
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps({"supervisor": os.getpid(), "chains": pids}))
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps({"supervisor": os.getpid(), "chains": pids}))
+            temporary.replace(path)
+        except OSError as error:  # a full disk is no reason to end what runs
+            log.warning("pids_not_written", path=str(path), error=str(error))
 
 
 async def supervise(

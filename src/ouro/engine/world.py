@@ -29,6 +29,7 @@ from ouro.monitoring.metrics import AnyMetrics, NullMetrics
 from ouro.risk.gate import RiskGate
 from ouro.risk.watch import TankWatch
 from ouro.signer.client import SignerClient
+from ouro.stopfile import stop_file_problem
 from ouro.types import Attempt, BlockUpdate, FeedEvent, Mode
 
 
@@ -91,6 +92,16 @@ class World(Protocol):
         ...
 
 
+def _halted(shared: Shared, chain: str, strategy: str) -> str:
+    """What stops ``strategy`` on ``chain`` now, whoever ordered it; empty when nothing does."""
+    risk = shared.risk
+    return (
+        risk.kill_file_problem(chain)
+        or risk.control_problem(chain, strategy)
+        or stop_file_problem(shared.config.signer.halt_file)
+    )
+
+
 class LiveWorld:
     """A configured chain by its nodes."""
 
@@ -133,7 +144,14 @@ class LiveWorld:
             return PaperTrader(state, books, refuse)
         await record_openings(name, config, ledger, node, state.head_number, state.market.arrays.tokens)
         nonces = NonceBook(config.operators)
-        submitter = Submitter(name, config, shared.signer, books, PublicLane(node, RpcError))
+        submitter = Submitter(
+            name,
+            config,
+            shared.signer,
+            books,
+            PublicLane(node, RpcError),
+            halted=lambda strategy: _halted(shared, name, strategy),
+        )
 
         async def cancel(attempt: Attempt, head: BlockUpdate, known: bool) -> Attempt | None:
             return await submitter.cancel(attempt, head.number, trader.cancel_fee(head), known=known)

@@ -75,11 +75,12 @@ def outcome_of(
     ``touched`` are the pools that the block's transactions moved, None where the block is not at hand; ``orphaned``
     says that the block whose state it was made for has left the chain. A failed trade is *lost* in that case, when
     somebody ahead of it moved one of its pools, or when it came in later than the block it was made for; and
-    *reverted* (a bug, until explained) otherwise.
+    *reverted* (a bug, until explained) otherwise. A landed trade's reason is what may have made it bring something
+    else than predicted; empty where nothing explains a difference.
     """
     landed = receipt.status == 1
     l1_fee_wei = getattr(receipt, "l1_fee_wei", 0)  # only rollups charge it
-    kind, reason = (OutcomeKind.LANDED, "") if landed else _failure(attempt, plan, receipt, touched, orphaned)
+    kind, reason = _kind(attempt, plan, receipt, touched, orphaned, landed=landed)
     trade = plan if landed and attempt.kind is AttemptKind.TRADE else None
     transfers = token_transfers(receipt.logs, ours) if landed else ()
     return Outcome(
@@ -139,23 +140,37 @@ def predicted_amounts(plan: Plan) -> tuple[int, ...]:
     return (*(hop.amount_in_wei for hop in plan.hops), plan.hops[-1].amount_out_wei)
 
 
-def _failure(
-    attempt: Attempt, plan: Plan | None, receipt: ReceiptView, touched: PoolsTouched | None, orphaned: bool
+def _kind(
+    attempt: Attempt,
+    plan: Plan | None,
+    receipt: ReceiptView,
+    touched: PoolsTouched | None,
+    orphaned: bool,
+    *,
+    landed: bool,
 ) -> tuple[OutcomeKind, str]:
     if attempt.kind is AttemptKind.CANCEL:
+        if landed:
+            return OutcomeKind.LANDED, ""
         return OutcomeKind.REVERTED, "a cancel failed: it moves nothing and should not be able to"
-    if receipt.block_number > attempt.max_block_number:
-        return (
-            OutcomeKind.LOST,
-            f"included in {receipt.block_number}, its last block was {attempt.max_block_number}",
-        )
+    if not landed and receipt.block_number > attempt.max_block_number:
+        last = attempt.max_block_number
+        return OutcomeKind.LOST, f"included in {receipt.block_number}, its last block was {last}"
     if plan is None:
+        if landed:
+            return OutcomeKind.LANDED, ""
         return OutcomeKind.REVERTED, "its plan is not at hand, so nothing explains the revert"
+    moved = _moved(plan, receipt, touched, orphaned)
+    if landed:
+        return OutcomeKind.LANDED, moved
+    return (OutcomeKind.LOST, moved) if moved else (OutcomeKind.REVERTED, "no one moved its pools ahead of it")
+
+
+def _moved(plan: Plan, receipt: ReceiptView, touched: PoolsTouched | None, orphaned: bool) -> str:
+    """Why it met another state than the one that it was made for; empty when nothing says so."""
     if receipt.block_number > plan.found_at_number + 1:
-        return OutcomeKind.LOST, "included later than the first block after its state"
+        return "included later than the first block after its state"
     if orphaned:
-        return OutcomeKind.LOST, f"its state, block {plan.found_at_number}, was reorganised away"
+        return f"its state, block {plan.found_at_number}, was reorganised away"
     ahead = [pool for pool in plan.pools if touched and touched.get(pool, receipt.tx_index) < receipt.tx_index]
-    if ahead:
-        return OutcomeKind.LOST, f"pool {ahead[0]} was moved ahead of it in the same block"
-    return OutcomeKind.REVERTED, "no one moved its pools ahead of it"
+    return f"pool {ahead[0]} was moved ahead of it in the same block" if ahead else ""

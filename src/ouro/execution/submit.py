@@ -75,7 +75,17 @@ class NotSent:
 class Submitter:
     """Signs, journals and sends for one chain."""
 
-    def __init__(self, chain: str, config: ChainConfig, signer: Signer, journal: Journal, lane: Lane) -> None:
+    def __init__(
+        self,
+        chain: str,
+        config: ChainConfig,
+        signer: Signer,
+        journal: Journal,
+        lane: Lane,
+        halted: Callable[[str], str] = lambda strategy: "",
+    ) -> None:
+        """``halted``: what stops a strategy now, empty when nothing does; asked once more before bytes leave."""
+        self._halted = halted
         self._chain = chain
         self._config = config
         self._signer = signer
@@ -96,6 +106,7 @@ class Submitter:
 
         ``follow`` is told of the attempt once it is durable, before it is sent: from then on it can land. Where
         signer or books took so long that its last block has passed, it is not sent: it could only revert, for gas.
+        Nor is it where a halt has come meanwhile.
         """
         began_ns = time.monotonic_ns()
         plan = require_approved(approved).plan
@@ -123,8 +134,10 @@ class Submitter:
             return NotSent(Refused(plan.plan_id, "journal", f"the attempt could not be journaled: {error}"), True)
         journaled_us = _since_us(received_ns)
         follow(attempt)
-        if _since_us(began_ns) > self._patience_us:
-            log.warning("withheld", attempt=attempt.attempt_id, waited_ms=_since_us(began_ns) // 1_000)
+        waited_us = _since_us(began_ns)
+        halted = self._halted(plan.strategy)  # since it was signed, which can be long ago where a disk was slow
+        if halted or waited_us > self._patience_us:
+            log.warning("withheld", attempt=attempt.attempt_id, waited_ms=waited_us // 1_000, why=halted or "late")
             return Submitted(attempt, signed_us, _since_us(received_ns), Handover.WITHHELD, journaled_us)
         handover = await self._hand_over(attempt)
         sent_us = _since_us(received_ns)

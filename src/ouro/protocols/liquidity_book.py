@@ -192,8 +192,11 @@ class LiquidityBook(UnknownLayout):
         _direction(i, j)
         if state.hooks & SWAP_HOOKS:
             return 0.0
-        for step in _steps(self.at(state, state.as_of or state.volatility.updated), i == 0):
-            return _rate(step, i == 0)
+        try:
+            for step in _steps(self.at(state, state.as_of or state.volatility.updated), i == 0):
+                return _rate(step, i == 0)
+        except QuoteError:  # a fee that the pair itself refuses
+            return 0.0
         return 0.0
 
     def limits(self, state: LiquidityBookState, i: int, j: int, context: BlockContext) -> Limits:

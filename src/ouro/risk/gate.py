@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from ouro.risk.breakers import (
     Halts,
     NodesDisagree,
     Reconciled,
+    ReleasedOrder,
     Reorganised,
     SettledTrade,
     WithdrawnTrade,
@@ -31,7 +32,7 @@ from ouro.risk.screening import Screening
 from ouro.risk.state import ChainRisk
 from ouro.risk.tanks import GasTanks
 from ouro.stopfile import stop_file_problem
-from ouro.types import Address, Attempt, AttemptKind, Mode, Outcome, OutcomeKind, Plan, Refused
+from ouro.types import PAPER_LANE, Address, Attempt, AttemptKind, Mode, Outcome, OutcomeKind, Plan, Refused
 
 REDUCING_STRATEGIES = frozenset(("rebalance",))
 """What brings inventory home, and so may go on under reduce-only."""
@@ -81,6 +82,8 @@ class _Chain:
     screening: Screening | None = None
     budgets: Budgets | None = None
     problem: str = ""
+    paths: dict[str, int] = field(default_factory=dict)
+    """Of what was approved and is neither sent nor released."""
 
     def scaled(self, scale_ppm: int) -> RiskConfig:
         return self.limits if scale_ppm == FULL_PPM else self.throttled
@@ -135,7 +138,8 @@ class RiskGate:
                 if chain.budgets is not None:
                     chain.budgets.hold(plan.plan_id, facts, condition.native_usd, now_ms)
                 if chain.board is not None:
-                    chain.board.observe(ApprovedOrder(plan.chain, plan.strategy, _path(plan), now_ms))
+                    path = chain.paths[plan.plan_id] = _path(plan)
+                    chain.board.observe(ApprovedOrder(plan.chain, plan.strategy, path, now_ms))
                 return approve(plan, self._mode, now_ms, chain.limits_hash)
         return Refused(plan.plan_id, verdict[0], verdict[1])
 
@@ -224,6 +228,9 @@ class RiskGate:
             known.rules.release(plan_id)
             if known.budgets is not None:
                 known.budgets.release(plan_id)
+            path = known.paths.pop(plan_id, None)
+            if known.board is not None and path is not None:
+                known.board.observe(ReleasedOrder(chain, path, self._clock_ms()))
 
     def on_attempt(self, attempt: Attempt, plan: Plan | None) -> None:
         """A transaction exists and can land: it counts, whether this gate approved it or an earlier process did."""
@@ -244,6 +251,7 @@ class RiskGate:
         chain.risk.settle(attempt, plan, outcome, now_ms)
         net = chain.risk.net_of(attempt.attempt_id) or 0
         if attempt.kind is AttemptKind.TRADE:
+            chain.paths.pop(attempt.plan_id, None)
             chain.rules.settle(attempt.plan_id, attempt.attempt_id, outcome, net, now_ms)
             if chain.budgets is not None:
                 chain.budgets.settle(attempt.plan_id, outcome, net, now_ms)
@@ -450,6 +458,7 @@ def _settled(attempt: Attempt, plan: Plan | None, outcome: Outcome, net_wei: int
         expected_gas=plan.expected_gas if plan is not None else 0,
         gas_used=outcome.gas_used,
         at_ms=at_ms,
+        explained=bool(outcome.reason) or attempt.lane == PAPER_LANE,
     )
 
 

@@ -57,7 +57,12 @@ class Latch:
         now = self._tripped
         if now is not None and SEVERITY[now.mode] > SEVERITY[mode]:
             return
-        if now is not None and now.mode == mode and (until is None or (now.until_ms or 0) >= until):
+        # A standing throttle is only prolonged by a good part of its time: each change is durable and told to all.
+        if (
+            now is not None
+            and now.mode == mode
+            and (until is None or (now.until_ms or 0) >= until - self._heal_ms // 2)
+        ):
             return
         self._tripped = Tripped(mode, reason, until)
 
@@ -89,6 +94,11 @@ class Window:
         self._items.append((at_ms, amount))
         self.total += amount
         return self.sum(at_ms)
+
+    def take_back(self, at_ms: int) -> None:
+        """One less, if there is one."""
+        if self.sum(at_ms) > 0:
+            self.add(at_ms, -1)
 
     def sum(self, at_ms: int) -> int:
         """The sum at a time."""

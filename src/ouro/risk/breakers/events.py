@@ -17,8 +17,21 @@ class ApprovedOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedOrder:
+    """What the gate let through was not sent after all."""
+
+    chain: str
+    path: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettledTrade:
-    """A trade became final. Differences and gas are only told of trades that landed."""
+    """A trade became final. Differences and gas are only told of trades that landed.
+
+    ``explained``: it met another state than its prediction was made for (a rival came first, a later block, a
+    reorg), or it was on paper, so that a difference says nothing about the simulation.
+    """
 
     chain: str
     strategy: str
@@ -30,6 +43,7 @@ class SettledTrade:
     expected_gas: int
     gas_used: int
     at_ms: int
+    explained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +96,12 @@ class Reconciled:
 
 
 Event: TypeAlias = (
-    ApprovedOrder | SettledTrade | WithdrawnTrade | BlockDone | Reorganised | NodesDisagree | Reconciled
+    ApprovedOrder
+    | ReleasedOrder
+    | SettledTrade
+    | WithdrawnTrade
+    | BlockDone
+    | Reorganised
+    | NodesDisagree
+    | Reconciled
 )

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from ouro.config.risk import GasErrorConfig, RepeatConfig, RevertsConfig, SimulationConfig
 from ouro.risk.breakers.base import Latch, Window
-from ouro.risk.breakers.events import ApprovedOrder, BlockDone, Event, SettledTrade
+from ouro.risk.breakers.events import ApprovedOrder, BlockDone, Event, ReleasedOrder, SettledTrade
 from ouro.types import OutcomeKind
 
 _PPM = 1_000_000
@@ -48,7 +48,7 @@ class Simulation(Latch):
     def observe(self, event: Event) -> None:
         """See ``Breaker.observe``."""
         self.heal(event.at_ms)
-        if not isinstance(event, SettledTrade) or event.kind is not OutcomeKind.LANDED:
+        if not isinstance(event, SettledTrade) or event.kind is not OutcomeKind.LANDED or event.explained:
             return
         predicted, realised = event.predicted_profit_wei, event.realised_profit_wei
         if (predicted - realised) * _PPM <= self._tolerance * abs(predicted):
@@ -101,7 +101,7 @@ class GasError(Latch):
 class Repeat(Latch):
     """A runaway loop: one path again and again without ever landing, or more approvals than a chain can want."""
 
-    interests = (SettledTrade, ApprovedOrder, BlockDone)
+    interests = (SettledTrade, ApprovedOrder, ReleasedOrder, BlockDone)
 
     def __init__(self, config: RepeatConfig) -> None:
         super().__init__("repeat", config.mode, config.heal_ms)
@@ -115,6 +115,12 @@ class Repeat(Latch):
         if isinstance(event, SettledTrade):
             if event.kind is OutcomeKind.LANDED:
                 self._paths.pop(event.path, None)
+            return
+        if isinstance(event, ReleasedOrder):
+            # A loop that sends nothing (pre-flight refuses, the signer is down) is no runaway.
+            self._all.take_back(event.at_ms)
+            if event.path in self._paths:
+                self._paths[event.path].take_back(event.at_ms)
             return
         if not isinstance(event, ApprovedOrder):
             return
