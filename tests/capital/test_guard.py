@@ -112,6 +112,22 @@ def test_the_daily_loss_of_a_stage_counts_what_is_in_flight(tmp_path: Path) -> N
     raise AssertionError("no limit")
 
 
+def test_what_was_never_sent_is_none_of_the_days_trades(tmp_path: Path) -> None:
+    guard = guard_at(tmp_path, "canary")
+    most = CONFIG.of("canary").caps.max_trades_per_day
+    assert most is not None
+    for number in range(most + 5):
+        assert guard.check(named(str(number))) is None
+        guard.hold(named(str(number)))
+        guard.release(named(str(number)).plan_id)
+    for number in range(100, 100 + most):
+        guard.hold(named(str(number)))
+        guard.settle(attempt(str(number)), named(str(number)), landed(str(number)))
+    refused = guard.check(named("last"))
+    assert refused is not None
+    assert refused.reason == "stage_trades"
+
+
 class _Fixed:
     def __init__(self, wei: int | None) -> None:
         self.wei = wei

@@ -245,6 +245,23 @@ async def test_what_became_durable_too_late_is_followed_but_not_sent(bench: Benc
     assert await bench.node.call("eth_getTransactionByHash", [done.attempt.tx_hash]) is None
 
 
+async def test_a_halt_that_comes_after_the_signature_keeps_the_bytes_here(bench: Bench) -> None:
+    asked: list[str] = []
+
+    def halted(strategy: str) -> str:
+        asked.append(strategy)
+        return "all chains: stop by anna"
+
+    submitter = Submitter("ethereum", bench.shared.chain, bench.signer, bench.books, bench.lane, halted=halted)
+    approved = bench.approve()
+    done = await bench.submit(approved, submitter=submitter)
+    assert isinstance(done, Submitted)
+    assert done.handover is Handover.WITHHELD
+    assert asked == [approved.plan.strategy]
+    assert bench.recorded(done.attempt).state == "journaled"
+    assert await bench.node.call("eth_getTransactionByHash", [done.attempt.tx_hash]) is None
+
+
 REFUSALS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"executor": OWNER}, {}, "signer_destination"),
     ({"chain_id": 1}, {}, "signer_chain_id"),

@@ -20,6 +20,7 @@ from ouro.risk.breakers import (
     Event,
     NodesDisagree,
     Reconciled,
+    ReleasedOrder,
     Reorganised,
     SettledTrade,
     WithdrawnTrade,
@@ -67,6 +68,47 @@ def test_drawdown_has_tiers_on_net_equity() -> None:
         assert modes(board) == ([] if mode is None else [("drawdown", mode)])
     board.observe(trade(CAPITAL))  # winning it back lifts nothing
     assert modes(board) == [("drawdown", "stop")]
+
+
+def test_a_difference_that_is_explained_says_nothing_about_the_simulation() -> None:
+    board = board_of("simulation", max_differences=1)
+    board.observe(trade(at=1, realised_profit_wei=90, explained=True))
+    assert not board.tripped
+    board.observe(trade(at=2, realised_profit_wei=90))
+    assert board.tripped
+
+
+def test_orders_that_were_never_sent_are_no_runaway_loop() -> None:
+    board = board_of("repeat", max_same_path=3, max_approvals=5)
+    for at in range(20):
+        board.observe(ApprovedOrder("ethereum", "cross_dex", 1, T0 + at))
+        board.observe(ReleasedOrder("ethereum", 1, T0 + at))
+    assert not board.tripped
+    for at in range(3):
+        board.observe(ApprovedOrder("ethereum", "cross_dex", 1, T0 + 30 + at))
+    assert board.tripped
+
+
+def test_a_standing_throttle_is_not_written_again_at_every_block() -> None:
+    class Halts:
+        def __init__(self) -> None:
+            self.written = 0
+
+        def halt(self, **_: Any) -> None:
+            self.written += 1
+
+        def in_force(self, *_: Any) -> tuple[()]:
+            return ()
+
+        def history(self) -> list[Any]:
+            return []
+
+    halts = Halts()
+    board = board_of("nodes", halts, max_stale=1, heal_ms=100_000)
+    for at in range(0, 40_000, 1_000):
+        board.observe(block(at=at, number=at // 1_000 + 1, stale=True))
+    assert board.tripped
+    assert halts.written == 1
 
 
 def test_a_drawdown_throttle_heals_once_it_is_better() -> None:
