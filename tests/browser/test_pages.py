@@ -135,7 +135,7 @@ def test_filters_are_links_and_hold(visit: Visit) -> None:
         page.wait_for_url("**chain=fantom**")
         page.locator("tbody tr").first.wait_for()
         assert set(page.locator("tbody [data-c=chain]").all_inner_texts()) == {"fantom"}
-        page.get_by_role("link", name="split", exact=True).click()
+        page.get_by_role("link", name="netted", exact=True).click()
         page.get_by_text("Nothing fits these filters").wait_for()
 
 

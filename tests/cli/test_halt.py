@@ -84,6 +84,13 @@ def test_what_is_refused_is_named(ouro: Ouro, config: Path, arguments: tuple[str
 def test_without_a_readable_configuration_and_with_a_damaged_store(ouro: Ouro, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     who = ("--by", "Anna", "--why", "the file is gone", "--data-dir", folder)
+    lost = ouro("halt", *who)  # a mistyped folder: a halt that nobody sees would say that it is one
+    assert lost.code == 2
+    assert "no data folder" in lost.err
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "engine-fantom.lock").touch()
+    assert "fantom" in ouro("halt", *who, "--chain", "bogus").err
     assert ouro("halt", *who).code == 0
     (control_folder(folder) / "halts.json").write_text("{")
     assert "everything is halted" in ouro("halts", "--data-dir", folder).out

@@ -142,10 +142,10 @@ def test_every_latency_is_in_one_bin() -> None:
     assert shape.p50_ms == 0.1
 
 
-def test_hops_that_are_no_chain_are_a_split() -> None:
+def test_hops_that_are_no_chain_are_netted() -> None:
     def hop(one: str, other: str) -> dict[str, str]:
         return {"token_in": one, "token_out": other}
 
     assert strategy_of([hop("a", "b"), hop("b", "a")]) == "cross_dex"
     assert strategy_of([hop("a", "b"), hop("b", "c"), hop("c", "a")]) == "triangular"
-    assert strategy_of([hop("a", "b"), hop("a", "b"), hop("b", "a")]) == "split"
+    assert strategy_of([hop("a", "b"), hop("a", "b"), hop("b", "a")]) == "netted"

@@ -153,6 +153,7 @@ def _store(config: Path, data_dir: Path | None, chain: str | None, strategy: str
     if strategy is not None and strategy not in STRATEGIES:
         raise ControlError(f"strategy: there is no {strategy!r}; there are {', '.join(STRATEGIES)}")
     if data_dir is not None:
+        _check_folder(data_dir, chain)
         return ControlStore(control_folder(data_dir)), None
     loaded = load_config(config)
     if chain is not None and chain not in loaded.chains:
@@ -160,9 +161,23 @@ def _store(config: Path, data_dir: Path | None, chain: str | None, strategy: str
     return ControlStore(control_folder(loaded.data_dir)), loaded
 
 
+def _check_folder(data_dir: Path, chain: str | None) -> None:
+    """A halt written where nobody looks would stop nothing and say that it did."""
+    from ouro.control import ControlError
+
+    marks = ("audit", "control", "status", "processes.json", "engine-*.lock")
+    if not any(any(data_dir.glob(mark)) for mark in marks):
+        raise ControlError(f"data-dir: {data_dir} is no data folder of Ouro; name the one of the running engine")
+    known = {path.stem.removeprefix("engine-") for path in data_dir.glob("engine-*.lock")}
+    if chain is not None and known and chain not in known:
+        raise ControlError(f"chain: there is no {chain!r} in {data_dir}; it has {', '.join(sorted(known))}")
+
+
 def _signer_says(settings: Any, began: float) -> dict[str, Any]:
     """Whether the signer knows, by asking it: from then on nothing new can be signed, whatever an engine does."""
-    if settings is None or not settings.signer.socket.exists():
+    if settings is None:
+        return {"state": "not asked, for want of a configuration; it looks at the halts before each signature"}
+    if not settings.signer.socket.exists():
         return {"state": "not running, so nothing is signed"}
     import asyncio
 

@@ -64,10 +64,10 @@ def _show(told: dict[str, Any]) -> None:
             str(chain["pools"] or ""),
             str(chain.get("opportunities", "")),
             str(chain.get("attempts", "")),
-            "" if rate is None else f"{chain['landed']} ({rate:.0%})",
-            coins(chain["net_profit_wei"], plus=True)[:14] if "net_profit_wei" in chain else "",
+            "" if rate is None else f"{chain['landed']} ({_percent(rate)})",
+            _rounded(coins(chain["net_profit_wei"], plus=True)) if "net_profit_wei" in chain else "",
             "" if chain.get("net_profit_usd") is None else f"{chain['net_profit_usd']:+,.2f}",
-            "" if chain["sent_p99_ms"] is None else f"{chain['sent_p99_ms']:.1f} ms",
+            "" if chain["sent_p99_ms"] is None else f"~{chain['sent_p99_ms']:.0f} ms",
         )
     screen.print(table)
     for name, chain in told["chains"].items():
@@ -86,3 +86,14 @@ def _age(age_ms: int | None) -> str:
     if age_ms is None:
         return ""
     return f"{age_ms} ms" if age_ms < 10_000 else f"{age_ms / 1_000:.0f} s"
+
+
+def _percent(share: float) -> str:
+    """With a decimal, rounded down: 100 % is all of them."""
+    return f"{int(share * 1_000) / 10:g}%"
+
+
+def _rounded(coins_text: str) -> str:
+    """To six places; the books have all of them."""
+    whole, point, places = coins_text.partition(".")
+    return f"{whole}{point}{places[:6]}"

@@ -49,7 +49,9 @@ def read_state(folder: Path) -> State:
             raise ValueError(f"version {body['version']!r} is not known here")
         return State(int(body["sequence"]), tuple(_halt(entry) for entry in body["halts"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise ControlError(f"{path}: is damaged ({error})") from None
+        raise ControlError(
+            f"{path}: is damaged ({error}); everything is halted, begin it anew by `ouro halt --repair`"
+        ) from None
 
 
 def write_state(folder: Path, state: State, event: dict[str, Any]) -> None:

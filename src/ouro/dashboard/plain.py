@@ -90,9 +90,7 @@ def _csrf(session: Session) -> str:
 
 def _halt_form(session: Session, chains: Sequence[str]) -> str:
     chain_options = "".join(f'<option value="{esc(name)}">{esc(name)}</option>' for name in chains)
-    strategy_options = "".join(
-        f'<option value="{name}">{name.replace("_", "-")}</option>' for name in STRATEGIES if name != "split"
-    )
+    strategy_options = "".join(f'<option value="{name}">{name.replace("_", "-")}</option>' for name in STRATEGIES)
     return (
         f'<form class="o-form" method="post" action="/control/halt">{_csrf(session)}'
         f'<label>Chain<select name="chain"><option value="">All chains</option>{chain_options}</select></label>'

@@ -11,7 +11,7 @@ from ouro.types import AttemptKind, OutcomeKind
 OPEN = "open"
 """The outcome of an attempt that has none yet."""
 
-STRATEGIES = ("cross_dex", "triangular", "n_hop", "split")
+STRATEGIES = ("cross_dex", "triangular", "n_hop", "netted")
 _BY_HOPS = {2: "cross_dex", 3: "triangular"}
 _MS_PER_S = 1_000
 
@@ -63,9 +63,9 @@ class Trade:
 
 
 def strategy_of(hops: list[Mapping[str, Any]]) -> str:
-    """The shape of a plan: hops that are no chain are a split."""
+    """The shape of a plan: hops that are no chain are netted."""
     chained = all(before["token_out"] == after["token_in"] for before, after in itertools.pairwise(hops))
-    return _BY_HOPS.get(len(hops), "n_hop") if chained else "split"
+    return _BY_HOPS.get(len(hops), "n_hop") if chained else "netted"
 
 
 def trade_from_rows(row: Any, fact: Any | None, plan_json: str | None) -> Trade:
