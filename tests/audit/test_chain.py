@@ -202,3 +202,19 @@ def test_what_was_durable_survives_a_kill(tmp_path: Path) -> None:
     with AuditChain.open(tmp_path, writer="engine") as chain:
         assert chain.head[0] >= 20
     assert verify(tmp_path).ok
+
+
+def test_a_new_file_that_can_not_be_begun_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AuditChain.open(tmp_path, writer="engine", rotate_bytes=1) as chain:
+        with monkeypatch.context() as patch:
+
+            def full(_folder: Path) -> None:
+                raise OSError(28, "No space left on device")
+
+            patch.setattr("ouro.audit.chain._sync_folder", full)
+            with pytest.raises(AuditError, match="No space left"):
+                chain.append("approved", {"plan": 1}, durable=True)
+        chain.flush()
+        assert chain.problem is None
+    assert verify(tmp_path).ok
+    assert [body.get("plan") for body in _bodies(tmp_path)][-1] == 1

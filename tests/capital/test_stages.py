@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ouro.audit import AuditChain, verify
+from ouro.capital import files
 from ouro.capital.errors import CapitalError
 from ouro.capital.evidence import Evidence, demotion, gate_problems
 from ouro.capital.stages import ChainStage, StageStore, next_stage
 from ouro.config.capital import STAGES, StageGates, StagesConfig
+from ouro.flock import lock_within
 
 CONFIG = StagesConfig(state="on")
 
@@ -217,3 +219,11 @@ def test_bad_settings_are_told(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said.replace(".", r"\.")):
         StagesConfig.model_validate(change)
     assert StageGates().min_hours == 24
+
+
+def test_a_lock_that_is_never_let_go_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "lock_within", lambda lock: lock_within(lock, 0.0))
+    with files.exclusive(tmp_path), pytest.raises(CapitalError, match="another process"), files.exclusive(tmp_path):
+        pass
+    with files.exclusive(tmp_path):
+        pass

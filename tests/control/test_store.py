@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ouro.control import ControlError, ControlStore, Scope, blocks_trades
+from ouro.control import ControlError, ControlStore, Scope, blocks_trades, files
 from ouro.control.files import HISTORY_NAME, STATE_NAME
+from ouro.flock import lock_within
 
 ANNA: dict[str, Any] = {"by": "anna", "why": "something is odd"}
 
@@ -222,3 +223,11 @@ def test_in_force_is_what_the_history_says(
         for strategy in ("x", "y", "z"):
             reached = [h for h in expected if h[0] in (None, chain) and h[1] in (None, strategy)]
             assert [(h.chain, h.strategy) for h in store.in_force(chain, strategy)] == reached
+
+
+def test_a_lock_that_is_never_let_go_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "lock_within", lambda lock: lock_within(lock, 0.0))
+    store = ControlStore(folder)
+    with files.exclusive(folder), pytest.raises(ControlError, match=r"kill file \(signer\.halt_file"):
+        store.halt(by="anna", why="odd")
+    assert store.halt(by="anna", why="odd").by == "anna"

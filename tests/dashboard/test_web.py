@@ -52,6 +52,8 @@ def test_another_name_or_another_sites_page_is_refused(site: Site) -> None:
     assert site.get("", headers={"Origin": "http://evil.example"}).status_code == 403
     answer = httpx.post(site.url + "login", data={}, headers={"Origin": "null"})
     assert answer.status_code == 403
+    assert site.get("", headers={"Host": "["}).status_code == 400
+    assert site.get("", headers={"Origin": "http://["}).status_code == 400
 
 
 def test_a_halt_needs_a_login(site: Site, visitor: Visitor, example: Example) -> None:
@@ -75,7 +77,8 @@ def test_halt_and_resume_are_recorded_with_name_and_reason(own: Example, own_sit
     store = ControlStore(control_folder(own.data_dir))
     assert not store.all()
 
-    assert visitor.post("/control/halt", by="Ada", why="drill", chain="fantom").status_code == 303
+    # Whatever name is typed, it is recorded under that of the login.
+    assert visitor.post("/control/halt", by="Eve", why="drill", chain="fantom").status_code == 303
     (halt,) = store.all()
     assert (halt.chain, halt.by, halt.why, halt.source) == ("fantom", "Ada", "drill", "person")
     assert "drill" in own_site.get("control").text

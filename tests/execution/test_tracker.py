@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from execution_examples import OPERATORS, attempt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tracker_model import FINALITY, RING, Follower
+from tracker_model import FINALITY, RING, Follower, _update, run
 
+from ouro.execution.tracker import NotTakenBackError
 from ouro.types import Attempt, AttemptKind, OutcomeKind
 
 INCLUDED = (OutcomeKind.LANDED, OutcomeKind.LOST, OutcomeKind.REVERTED)
@@ -195,3 +197,15 @@ def check_after_calm(follower: Follower) -> None:
     """Everything works again, and the books are right."""
     follower.calm_down()
     check(follower)
+
+
+def test_what_could_not_be_taken_back_is_told_and_tried_again() -> None:
+    follower = Follower()
+    follower.send()
+    follower.signer_answers = False
+    head = _update(follower.view[-1])
+    with pytest.raises(NotTakenBackError, match="1 open trades"):
+        run(follower.tracker.take_back_open(head))
+    follower.signer_answers = True
+    assert run(follower.tracker.take_back_open(head)) == 1
+    assert run(follower.tracker.take_back_open(head)) == 0

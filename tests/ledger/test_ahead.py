@@ -176,3 +176,40 @@ def test_other_bytes_under_a_booked_name_are_refused(url: str, tmp_path: Path) -
     ledger.flush()
     assert len(ledger.books.attempts()) == 1
     ledger.close()
+
+
+def test_who_waits_hears_when_neither_file_nor_database_takes_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def closed(_operation: object) -> None:
+        raise LedgerError("it is closed")
+
+    ledger = Ledger.open(url, ahead=tmp_path / "ahead")
+    ledger.start_session(mode="live", config_hash="c", code_version="v", session_id="s1")
+    with monkeypatch.context() as patch:
+        patch.setattr("ouro.ledger.ahead._File.append", full)
+        patch.setattr(ledger._writer, "put_urgent", closed)
+        with pytest.raises(LedgerError, match="it is closed"):
+            ledger.journal_attempt(attempt(), plan()).result(30)
+    ledger.close()
+
+
+def test_what_fails_after_a_record_is_written_ends_no_thread(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise OSError(13, "Permission denied")
+
+    ledger = Ledger.open(url, ahead=tmp_path / "ahead")
+    ledger.start_session(mode="live", config_hash="c", code_version="v", session_id="s1")
+    with monkeypatch.context() as patch:
+        patch.setattr("ouro.ledger.ahead.WriteAhead.taken_over", broken)
+        ledger.journal_attempt(attempt("1", nonce=1), plan("1")).result(30)
+        ledger.flush()
+    ledger.journal_attempt(attempt("2", nonce=2), plan("2")).result(30)
+    ledger.flush()
+    assert len(ledger.books.attempts()) == 2
+    ledger.close()

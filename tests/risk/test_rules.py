@@ -343,3 +343,31 @@ def test_a_restart_knows_the_windows_and_the_orders_of_before(tmp_path: Path) ->
     assert reason(gate.check(plan_of("b", COIN + 1), HEAD)) == "limit_loss"
     clock.now_ms += 3_600_000
     assert isinstance(gate.check(plan_of("b", COIN + 1), HEAD), Approved)
+
+
+def test_open_places_over_all_chains_are_free_again_when_they_end(tmp_path: Path) -> None:
+    rules = [LimitRule(measure="open", scope="all", max_count=2)]
+    path = tmp_path / "budgets.json"
+    facts = facts_of(plan_of("a"))
+    one, other = (Budgets.of(name, rules, path) for name in ("ethereum", "fantom"))
+    for plan_id in ("a", "b"):
+        assert one.problem(facts, None, 1_000) is None
+        one.hold(plan_id, facts, None, 1_000)
+    assert other.problem(facts, None, 1_000) is not None
+    one.release("a")
+    assert other.problem(facts, None, 1_000) is None
+    other.hold("c", facts, None, 1_000)
+    assert one.problem(facts, None, 1_000) is not None
+    one.release("b")
+    assert one.file.leased("open per trade", "ethereum") == 0
+    # A chain that is taken out of the configuration keeps nothing.
+    third = Budgets.of("base", rules, path, {"base", "ethereum"})
+    for plan_id in ("d", "e"):
+        assert third.problem(facts, None, 1_000) is None
+        third.hold(plan_id, facts, None, 1_000)
+    # What a process that died had leased beyond what is under way is free as well.
+    again = Budgets.of("base", rules, path, {"base", "ethereum"})
+    again.hold("d", facts, None, 1_000)
+    assert again.problem(facts, None, 1_000) is None
+    again.release("d")
+    assert again.file.leased("open per trade", "base") == 0

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ouro.config.gate import ChainCaps, GateConfig
 from ouro.control import ControlStore, Scope, control_folder
-from ouro.signer.budget import Budget
+from ouro.signer.budget import Budget, Reservation
 from ouro.signer.keys import KeyRing, address_of
 from ouro.signer.leases import Lease, Leases
 from ouro.signer.messages import (
@@ -389,3 +389,73 @@ def test_epochs_only_grow_and_one_holder_at_a_time(events: list[tuple[str, int, 
             assert before is not None
             assert before.holder != holder
             assert leases.check("x", before.epoch, ord(before.holder), now) is None
+
+
+def test_an_epoch_that_could_not_be_written_was_never_given(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ouro.signer.requestlog.os.fsync", broken)
+        answer = gate.service.answer(LeaseRequest("ethereum", "one"), 1)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "log"
+    assert gate.refused(epoch=1) == "fenced"
+    assert gate.lease(holder="two", connection=2) == 1
+    gate.start()  # nothing of the line that failed is left
+    assert gate.lease(holder="two", connection=2) == 1
+    gate.service.hung_up(2)
+    assert gate.lease(holder="one", connection=3) == 2
+
+
+def test_after_a_line_that_stays_torn_nothing_is_signed(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ouro.signer.requestlog.os.fsync", broken)
+        patch.setattr("ouro.signer.requestlog.os.ftruncate", broken)
+        assert isinstance(gate.service.answer(LeaseRequest("ethereum", "one"), 1), Refusal)
+    assert isinstance(gate.service.answer(LeaseRequest("ethereum", "two"), 2), Refusal)
+    gate.start()
+    gate.service.hung_up(1)
+
+
+def test_a_link_that_can_not_be_kept_elsewhere_does_not_hide_a_nonce(gate: Gate) -> None:
+    def anchor(_event: str, _head: str) -> None:
+        raise RuntimeError("the audit chain is closed")
+
+    gate.lease()
+    assert gate.log is not None
+    gate.log.anchor = anchor
+    gate.log._since_anchor = 1_000
+    gate.sign()
+    assert gate.refused(nonce=0, data=b"\x99") == "nonce_used"
+
+
+def test_a_reorg_after_a_change_of_files_takes_its_place_again() -> None:
+    budget = Budget(GateConfig())
+    budget.reserve("0x1", Reservation("ethereum", 5, 7, 1), 2_000 * USD)
+    assert budget.settle("ethereum", "0x1", -(10**6), 1)
+    again = Budget(GateConfig())
+    again.load(json.loads(json.dumps(budget.dump())))
+    assert again.reopen("ethereum", "0x1", 1)
+    assert again.open_attempts == 1
+
+
+def test_a_chain_that_is_taken_out_of_the_configuration_keeps_no_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(tmp_path, max_open_attempts=2)
+    gate.lease()
+    gate.lease("fantom")
+    gate.sign()
+    gone = gate.sign("fantom")
+    assert gate.refused() == "global_open_attempts"
+    chains = {name: chain for name, chain in gate.config.chains.items() if name != "fantom"}
+    gate.config = gate.config.model_copy(update={"chains": chains})
+    gate.start()
+    assert gone.tx_hash in caplog.text
+    assert '"decision":"dropped"' in (gate.config.data_dir / "signer.jsonl").read_text()
+    gate.lease()
+    gate.sign()

@@ -264,9 +264,11 @@ class AuditChain:
     def _rotate(self, next_sequence: int) -> None:
         os.fsync(self._file.fileno())
         full = full_file(self._folder, self._writer, self._first_in_file)
-        if full.exists():
+        if not full.exists():
+            self._path.rename(full)
+        elif not os.path.samestat(full.stat(), os.fstat(self._file.fileno())):
             raise FileExistsError(17, "a full audit file of this name is there already", str(full))
-        self._path.rename(full)
+        # else it has its name since an earlier try, which could not begin the new file
         fresh = _append_to(self._path)
         self._file.close()
         self._file, self._file_bytes, self._first_in_file = fresh, 0, next_sequence
@@ -283,8 +285,12 @@ def _append_to(path: Path) -> Any:
     fresh = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     file = os.fdopen(descriptor, "ab", buffering=0)
-    if fresh:
-        _sync_folder(path.parent)
+    try:
+        if fresh:
+            _sync_folder(path.parent)
+    except OSError:
+        file.close()
+        raise
     return file
 
 

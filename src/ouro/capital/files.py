@@ -1,6 +1,5 @@
 """Small files that must be whole whenever they are read: replaced at once, synced, serialised over processes."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ouro.capital.errors import CapitalError
+from ouro.flock import lock_within
 
 
 @contextmanager
@@ -20,7 +20,14 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _problem(folder, error, "written") from None
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            free = lock_within(lock)
+        except OSError as error:
+            raise _problem(folder / ".lock", error, "locked") from None
+        if not free:
+            raise CapitalError(
+                f"{folder / '.lock'}: another process has held it for seconds; end that one, then try again"
+            )
         yield
 
 

@@ -1,6 +1,5 @@
 """The store's files: written whole and durably, under one lock for all processes."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from typing import Any
 
 from ouro.control.errors import ControlError
 from ouro.control.model import MODES, Halt
+from ouro.flock import lock_within
 
 STATE_NAME, HISTORY_NAME, LOCK_NAME = "halts.json", "history.jsonl", "lock"
 _VERSION = 1
@@ -100,10 +100,21 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ControlError(f"{folder}: can't be written ({error.strerror})") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _locked(descriptor, folder):
+            raise ControlError(
+                f"{folder / LOCK_NAME}: another process has held it for seconds; end that one, then try again. To"
+                " stop everything meanwhile, create the kill file (signer.halt_file of the configuration)"
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int, folder: Path) -> bool:
+    try:
+        return lock_within(descriptor)
+    except OSError as error:
+        raise ControlError(f"{folder / LOCK_NAME}: can't be locked ({error.strerror})") from error
 
 
 def _halt(entry: dict[str, Any]) -> Halt:

@@ -65,11 +65,14 @@ class Guard:
 
     def _wrong(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            asked, asking = urlsplit(f"//{host}").hostname, urlsplit(origin or "").netloc
+        except ValueError:
+            return 400, "the Host or Origin of this request is no address\n"
+        if self._hosts is not None and asked not in self._hosts:
             return 421, f"this page is not called {host}\n"
-        origin = headers.get("origin")
-        if origin not in (None, "null") and urlsplit(origin).netloc != host:
+        if origin not in (None, "null") and asking != host:
             return 403, "a page of another site may not ask here\n"
         if origin == "null" and (scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")):
             return 403, "a page without a name may not ask here\n"
@@ -169,7 +172,7 @@ class Web:
         chain, strategy = form.get("chain") or None, form.get("strategy") or None
         if chain is not None and chain not in self._context.feed.chain_names():
             return self._html(self._control(request, wrong=f"There is no chain {chain!r}."), 400)
-        by, why = form.get("by", ""), form.get("why", "")
+        by, why = _name(session, form), form.get("why", "")
         return await self._order(
             request, "halted", lambda: self._context.controls.halt(by=by, why=why, chain=chain, strategy=strategy)
         )
@@ -179,7 +182,7 @@ class Web:
         session, form, refused = await self._authorised(request)
         if session is None:
             return refused
-        by, why, which = form.get("by", ""), form.get("why", ""), form.get("id", "")
+        by, why, which = _name(session, form), form.get("why", ""), form.get("id", "")
         return await self._order(request, "resumed", lambda: self._context.controls.resume(which, by=by, why=why))
 
     async def _order(self, request: Request, told: str, do: Any) -> Response:
@@ -238,6 +241,11 @@ _TOLD = {
     "halted": "Halted. It is in the audit chain; nothing new is approved or signed.",
     "resumed": "Resumed. It is in the audit chain.",
 }
+
+
+def _name(session: Session, form: dict[str, str]) -> str:
+    """Who has logged in, whatever name is typed: nobody acts in another's. A blank one is still no consent."""
+    return session.name if form.get("by", "").strip() else ""
 
 
 def _client(request: Request) -> str:

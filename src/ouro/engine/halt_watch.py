@@ -17,6 +17,7 @@ from ouro.types import BlockUpdate
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 0.1
+_AGAIN_S = 1.0
 
 
 class TakesBack(Protocol):
@@ -51,6 +52,7 @@ async def watch_halts(
             count = await trader.take_back_open(head)
         except Exception as error:  # tried again in a moment; nothing new is sent meanwhile
             log.warning("not_taken_back", chain=chain, error=str(error))
+            await asyncio.sleep(_AGAIN_S)
             continue
         served = asking
         log.warning("halted", chain=chain, replaced=count)

@@ -37,6 +37,10 @@ class Books(Protocol):
     def reversed(self, attempt: Attempt, reason: str) -> None: ...
 
 
+class NotTakenBackError(RuntimeError):
+    """Open trades that could not be replaced now."""
+
+
 Canceller = Callable[[Attempt, BlockUpdate, bool], Any]
 """Signs, journals and sends a cancel of the attempt; returns (awaitable) its ``Attempt`` or None. The flag says
 whether the node knows the attempt: what it doesn't know needs no outbidding."""
@@ -262,16 +266,24 @@ class Tracker:
             self.add(cancel, None)
 
     async def take_back_open(self, head: BlockUpdate) -> int:
-        """Replace every open trade by an empty transaction, whether its last block has passed or not; how many."""
-        count = 0
+        """Replace every open trade by an empty transaction, whether its last block has passed or not; how many.
+
+        Raises ``NotTakenBackError`` when that could not be done for each now (signer or journal is away): ask
+        again, those that are replaced are left as they are.
+        """
+        count = failed = 0
         for tracked in list(self._tracked.values()):
             rivals = self._rivals_for_nonce(tracked) if tracked.kind is None else []
             if not rivals or any(rival.attempt.kind is AttemptKind.CANCEL for rival in rivals):
                 continue
             cancel = await self._cancel(tracked.attempt, head, True)
-            if cancel is not None:
-                self.add(cancel, None)
-                count += 1
+            if cancel is None:
+                failed += 1
+                continue
+            self.add(cancel, None)
+            count += 1
+        if failed:
+            raise NotTakenBackError(f"{failed} open trades could not be replaced now, {count} were")
         return count
 
     def _finish(self, tracked: Tracked, outcome: Outcome, settled: Settled) -> None:

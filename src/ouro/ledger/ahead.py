@@ -208,7 +208,10 @@ class WriteAhead:
             if inherited:
                 self._inherited = []
         for path in inherited:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: can't be removed (%s); the next start takes it over again", path, error.strerror)
 
     def _run(self) -> None:
         while True:

@@ -229,7 +229,13 @@ class Ledger:
                     outer.set_result(None)
                 return
             log.error("%s: %s: journaling in the database instead, which is slower", self.name, error)
-            self._writer.put_urgent(operation).add_done_callback(lambda done: _hand_on(done, outer))
+            try:
+                slower = self._writer.put_urgent(operation)
+            except LedgerError as closed:  # what is raised in here nobody hears, and somebody waits
+                if outer.set_running_or_notify_cancel():
+                    outer.set_exception(closed)
+                return
+            slower.add_done_callback(lambda done: _hand_on(done, outer))
 
         ahead.append(encode_attempt(operation)).add_done_callback(durable)
         return outer

@@ -248,7 +248,13 @@ class Writer:
             if job.future is not None:
                 _resolve(job.future, None)
             if job.after is not None:
-                job.after()
+                self._tell(job.after)
+
+    def _tell(self, after: Callable[[], None]) -> None:
+        try:
+            after()
+        except Exception:  # the record is in the books: whoever can't hear of it must not end this thread
+            log.exception("ledger %s: a record is written, but what follows on it failed", self._name)
 
     def _refuse_waiting(self, taken: list[_Job]) -> None:
         with self._wake:

@@ -6,16 +6,18 @@ is the file locked, read and written. A holder that died keeps its lease until i
 really uses) or until its window has passed, so a crash can only make the limit tighter.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from ouro.config.risk import LimitRule
+from ouro.flock import lock_within
 from ouro.risk.limits import Reason
 from ouro.risk.meters import Meter
 from ouro.risk.rules import Facts, Rule
@@ -26,6 +28,8 @@ _CHUNKS = 16
 
 _CENTS = 100
 _COIN = 10**18
+
+log = structlog.get_logger(__name__)
 
 
 class BudgetError(Exception):
@@ -44,7 +48,8 @@ class LeaseFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.with_suffix(".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not lock_within(lock):
+                    raise BudgetError(f"{lock.name}: another process has held it for seconds; end that one")
                 leases = self._read()
                 yield leases
                 fresh = self.path.with_suffix(f".{os.getpid()}.new")
@@ -95,6 +100,24 @@ class LeaseFile:
             holders[holder] = [mine, now_ms + 2 * window_ms if window_ms else 0]
             return mine
 
+    def give_back(self, name: str, holder: str, held: int) -> None:
+        """Keep no more than ``held`` of a lease that never expires. Raises ``BudgetError``."""
+        with self.locked() as leases:
+            holders = leases.get(name, {})
+            if held < holders.get(holder, [0, 0])[0]:
+                holders[holder][0] = held
+                if not held:
+                    del holders[holder]
+
+    def forget(self, name: str, known: Collection[str]) -> list[str]:
+        """Take away what holders that are not ``known`` leased without an end; their names."""
+        with self.locked() as leases:
+            holders = leases.get(name, {})
+            gone = [who for who, (_, until_ms) in holders.items() if not until_ms and who not in known]
+            for who in gone:
+                del holders[who]
+            return gone
+
 
 @dataclass(slots=True)
 class _Shared:
@@ -112,19 +135,21 @@ class Budgets:
     holder: str
     file: LeaseFile
     _shared: list[_Shared] = field(default_factory=list)
+    known: Collection[str] = ()
     _held: dict[str, list[tuple[_Shared, int, int]]] = field(default_factory=dict)
     _unpriced: dict[str, Facts] = field(default_factory=dict)
     _carried: bool = False
 
     @classmethod
-    def of(cls, holder: str, configs: Iterable[LimitRule], path: Path) -> "Budgets":
-        """Those of ``configs`` that are over all chains."""
+    def of(cls, holder: str, configs: Iterable[LimitRule], path: Path, known: Collection[str] = ()) -> "Budgets":
+        """Those of ``configs`` that are over all chains. ``known``: every chain of the configuration, if told: what
+        another one still has is given to these."""
         shared = [
             _Shared(Rule(config), f"{config.measure} per {config.per}", Meter(config.window_ms))
             for config in configs
             if config.scope == "all"
         ]
-        return cls(holder, LeaseFile(path), shared)
+        return cls(holder, LeaseFile(path), shared, known)
 
     def problem(self, facts: Facts, native_usd: float | None, now_ms: int) -> tuple[Reason, str] | None:
         """Why the plan would go over one of them; leases what it needs."""
@@ -165,16 +190,39 @@ class Budgets:
     def _catch_up(self, native_usd: float | None, now_ms: int) -> None:
         """At the first question: what an earlier process leased counts as used for its whole window. And what was
         in flight before there was a price gets one."""
-        if not self._carried:
+        first = not self._carried
+        if first:
             for shared in self._shared:
                 leased = self.file.leased(shared.name, self.holder)
-                if leased and shared.meter.window_ms:
+                if not shared.meter.window_ms:
+                    shared.lease = leased
+                    self._forget_unknown(shared)
+                elif leased:
                     shared.meter.add(now_ms, leased)
             self._carried = True
         if native_usd is not None:
             waiting, self._unpriced = self._unpriced, {}
             for plan_id, facts in waiting.items():
                 self.hold(plan_id, facts, native_usd, now_ms)
+        if first and not self._unpriced:
+            for shared in self._shared:
+                self._give_back(shared)
+
+    def _forget_unknown(self, shared: _Shared) -> None:
+        gone = self.file.forget(shared.name, self.known) if self.known else []
+        if gone:
+            log.warning("leases_taken_back", limit=shared.name, chains=gone, reason="not in the configuration")
+
+    def _give_back(self, shared: _Shared) -> None:
+        """What has no window is free again as soon as it isn't held: other chains may need it."""
+        if shared.meter.window_ms or shared.lease <= shared.meter.held:
+            return
+        try:
+            self.file.give_back(shared.name, self.holder, shared.meter.held)
+        except BudgetError as error:  # the lease stays what it is, and the next one that ends tries again
+            log.warning("lease_not_given_back", limit=shared.name, chain=self.holder, error=str(error))
+        else:
+            shared.lease = shared.meter.held
 
     def hold(self, plan_id: str, facts: Facts, native_usd: float | None, now_ms: int) -> None:
         """Count an approval as in flight. Without a price it counts as soon as there is one."""
@@ -199,12 +247,14 @@ class Budgets:
         self._unpriced.pop(plan_id, None)
         for shared, amount, _ in self._held.pop(plan_id, ()):
             shared.meter.held -= amount
+            self._give_back(shared)
 
     def settle(self, plan_id: str, outcome: Outcome, net_wei: int, now_ms: int) -> None:
         """Final: what was held becomes what happened, at the price it was held at."""
         self._unpriced.pop(plan_id, None)
         for shared, amount, worst in self._held.pop(plan_id, ()):
             shared.meter.held -= amount
+            self._give_back(shared)
             measure = shared.rule.measure
             if measure == "open":
                 continue

@@ -38,7 +38,7 @@ def build_gate(config: OuroConfig, chains: Collection[str], control: Halts | Non
             name,
             board=Board(name, breakers_of(limits.breakers, limits.risk_capital_wei), control),
             screening=screening,
-            budgets=Budgets.of(name, config.risk.limits, folder / "budgets.json"),
+            budgets=Budgets.of(name, config.risk.limits, folder / "budgets.json", frozenset(config.chains)),
             problem=problem,
         )
     return gate

@@ -5,6 +5,7 @@ takes nothing with it: what it had in flight stays reserved until whoever follow
 Amounts are millionths of a USD and gwei, so that they fit into the 64 bits of a message.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ouro.config.gate import GateConfig
@@ -131,6 +132,15 @@ class Budget:
         self.reserve(tx_hash, reservation, 0)
         return True
 
+    def drop_unknown(self, chains: Collection[str]) -> list[tuple[str, Reservation]]:
+        """Forget what is in flight on chains that are not among ``chains``; what it was."""
+        gone = [(tx_hash, held) for tx_hash, held in self._open.items() if held.chain not in chains]
+        for tx_hash, held in gone:
+            del self._open[tx_hash]
+            self._notional -= held.notional_usd_micro
+            self._gas -= held.gas_usd_micro
+        return gone
+
     def left(self, now_ns: int) -> Left:
         """What is free now. Losses count from today's first (UTC); a profit is no allowance."""
         config = self._config
@@ -153,7 +163,11 @@ class Budget:
             for name, held in self._open.items()
         }
         lost = {str(day): amount for day, amount in self._lost_by_day.items()}
-        return {"open": opened, "lost": lost, "prices": self._prices}
+        settled = {
+            name: [held.chain, held.notional_usd_micro, held.gas_usd_micro, held.at_ns, lost_micro]
+            for name, (held, lost_micro) in self._settled.items()
+        }
+        return {"open": opened, "lost": lost, "prices": self._prices, "settled": settled}
 
     def load(self, state: dict[str, object]) -> None:
         """What ``dump`` gave."""
@@ -163,6 +177,10 @@ class Budget:
         assert isinstance(prices, dict)
         for name, (chain, notional, gas, at_ns) in opened.items():
             self.reserve(name, Reservation(chain, notional, gas, at_ns), 0)
+        settled = state.get("settled", {})  # files of before have none
+        assert isinstance(settled, dict)
+        for name, (chain, notional, gas, at_ns, lost_micro) in settled.items():
+            self._settled[name] = Reservation(chain, notional, gas, at_ns), lost_micro
         self._lost_by_day = {int(day): amount for day, amount in lost.items()}
         self._prices = dict(prices)
 

@@ -28,7 +28,8 @@ class Leases:
     def restore(self, chain: str, epoch: int, holder: str, now_ns: int) -> None:
         """From the log; the holder has the usual time to be heard of again."""
         known = self._leases.get(chain)
-        if known is None or epoch > known.epoch:
+        # Of two lines with one epoch the first was never answered (the disk failed), and may have stayed.
+        if known is None or epoch >= known.epoch:
             self._leases[chain] = Lease(epoch, holder, now_ns, None)
 
     def current(self, chain: str) -> Lease | None:
@@ -53,6 +54,13 @@ class Leases:
         lease = Lease(1 if known is None else known.epoch + 1, holder, now_ns, connection)
         self._leases[chain] = lease
         return lease
+
+    def undo(self, chain: str, before: Lease | None) -> None:
+        """A lease that could not be written down was never given."""
+        if before is None:
+            self._leases.pop(chain, None)
+        else:
+            self._leases[chain] = before
 
     def check(self, chain: str, epoch: int, connection: int, now_ns: int) -> Refusal | None:
         """None when ``epoch`` is that of the holder, which is noted as alive."""

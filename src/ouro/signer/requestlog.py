@@ -7,11 +7,14 @@ is full it is kept under a number, and the next begins with all that has to be r
 
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 STATE = "state"
 ANCHOR_LINES = 256
@@ -60,11 +63,14 @@ class RequestLog:
         self._rotate_bytes = rotate_bytes
         self._link = _GENESIS
         self._size = 0
+        self._least_bytes = 0
+        """What has to be remembered is no more than half of a file, or each line would begin a new one."""
         self.carry: Callable[[], LogEntry] | None = None
         """Asked for the first line of a new file: all that has to be remembered."""
         self.anchor: Callable[[str, str], None] | None = None
         """Told now and then what happened and the newest link, to be kept elsewhere."""
         self._since_anchor = 0
+        self._torn = ""
         lock_path = path.with_name(path.name + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -107,6 +113,8 @@ class RequestLog:
                 if entry.link:
                     self._check_link(line, entry, number, first=number == 1)
                     linked = True
+                if entry.decision == STATE:
+                    self._least_bytes = 2 * len(line)
                 yield entry
         self._size = os.fstat(self._fd).st_size
 
@@ -137,32 +145,48 @@ class RequestLog:
         Without ``durable`` no fsync: the page cache survives the death of the process; on the death of the machine
         the engine's journal and the chain's own nonce remain.
         """
-        if self._size >= self._rotate_bytes and self.carry is not None:
+        if self._torn:
+            raise LogError(self._torn)
+        if self._size >= max(self._rotate_bytes, self._least_bytes) and self.carry is not None:
             self._rotate(self.carry())
         body = msgspec.json.encode(entry)
         link = _link(self._link, body)
-        self._write(_line(body, link))
+        self._write(_line(body, link), durable=durable)
         self._link = link
-        if durable:
-            os.fsync(self._fd)
         self._since_anchor += 1
         if self._since_anchor >= ANCHOR_LINES:
             self._anchor("lines")
 
     def _anchor(self, event: str) -> None:
         self._since_anchor = 0
-        if self.anchor is not None:
-            self.anchor(event, self._link)
-
-    def _write(self, line: bytes) -> None:
+        if self.anchor is None:
+            return
         try:
-            written = os.write(self._fd, line)
+            self.anchor(event, self._link)
+        except Exception:  # the line is in the log: nothing may come between it and the memory of its nonce
+            log.exception("%s: its newest link could not be kept elsewhere", self.path)
+
+    def _write(self, line: bytes, *, durable: bool) -> None:
+        try:
+            if os.write(self._fd, line) != len(line):
+                raise OSError(28, "disk full?")
+            if durable:
+                os.fsync(self._fd)
         except OSError as error:
+            self._take_away()
             raise LogError(f"{self.path}: can't be written ({error.strerror})") from error
-        if written != len(line):
+        self._size += len(line)
+
+    def _take_away(self) -> None:
+        """What was written of a line that does not count; if that fails, no line may follow it."""
+        try:
             os.ftruncate(self._fd, self._size)
-            raise LogError(f"{self.path}: can't be written (disk full?)")
-        self._size += written
+        except OSError as error:
+            self._torn = (
+                f"{self.path}: a line that failed can't be taken away ({error.strerror}); check the disk, then"
+                " start the signer again"
+            )
+            log.critical("%s", self._torn)
 
     def _rotate(self, state: LogEntry) -> None:
         """The full file gets a number; the new one is whole before it takes the name, so a kill loses neither."""
@@ -187,6 +211,7 @@ class RequestLog:
             raise LogError(f"{self.path}: can't begin a new file ({error.strerror})") from error
         os.close(self._fd)
         self._fd, self._size, self._link = descriptor, len(line), link
+        self._least_bytes = 2 * len(line)
         self._anchor("new_file")
 
     def _archive(self) -> Path:

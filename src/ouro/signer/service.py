@@ -1,6 +1,7 @@
 """From a request to an answer: halts, lease, limits, memory, signature, log. No sockets here."""
 
 import json
+import logging
 import os
 import time
 from typing import Any
@@ -39,6 +40,9 @@ from ouro.types import AttemptKind
 
 SIGNED, REPEATED, REFUSED = "signed", "repeated", "refused"
 LEASED, SETTLED, REOPENED = "leased", "settled", "reopened"
+DROPPED = "dropped"
+
+logger = logging.getLogger(__name__)
 
 
 class SignerService:
@@ -60,6 +64,19 @@ class SignerService:
         for entry in log.replay():
             self._remember(entry, now_ns)
         log.carry = self._state
+        self._drop_unknown_chains(now_ns)
+
+    def _drop_unknown_chains(self, now_ns: int) -> None:
+        """What was in flight on a chain that is not in the configuration any more would take up room for ever.
+
+        Told at each start until it is out of the log: a chain that comes back has it in flight again.
+        """
+        for tx_hash, held in self._budget.drop_unknown(self._known_chains):
+            reason = (
+                f"chain {held.chain} is not in the configuration; its trade is not counted as in flight any more"
+            )
+            logger.warning("signer: %s: %s", tx_hash, reason)
+            self._log.append(LogEntry(now_ns, DROPPED, chain=held.chain, tx_hash=tx_hash, detail=reason))
 
     def answer(self, request: Request, connection: int = 0) -> Answer:
         """The answer to any request; never raises for what a peer can send. ``connection`` tells peers apart."""
@@ -159,7 +176,11 @@ class SignerService:
             return lease
         if lease.epoch != known_epoch:
             entry = LogEntry(now_ns, LEASED, chain=request.chain, epoch=lease.epoch, holder=lease.holder)
-            self._log.append(entry, durable=True)
+            try:
+                self._log.append(entry, durable=True)
+            except LogError:
+                self._leases.undo(request.chain, before)
+                raise
         return LeaseGranted(request.chain, lease.epoch)
 
     def _of_holder(self, request: LeaseholderRequest, connection: int) -> Answer:
