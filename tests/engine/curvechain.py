@@ -31,6 +31,8 @@ from ouro.types import Address, Log
 
 CURVES = ("saddle", "balancer_v2_weighted", "balancer_v2_stable", "erc4626")
 COMPILED = ("balancer_v3_weighted", "balancer_v3_stable")
+AT_HAND = COMPILED if sources.balancer_v3_kept() else ()
+"""Their contracts are compiled by `make balancer-v3`; from then on they are in the short tests as well."""
 """Whose contracts take minutes to compile: `make balancer-v3`, and wherever that has been run."""
 NOBODY: Address = "0x" + "00" * 20
 _OFFSETS = (0, 6, 12)

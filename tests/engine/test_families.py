@@ -5,10 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
-from curvechain import COMPILED, CURVES, CurveVenue, curve_venue
+from curvechain import AT_HAND, COMPILED, CURVES, CurveVenue, curve_venue
 from familychain import Venue, concentrated, config_of, follow, solidly, swapr
 from tests.differential.chain import Reverted
-from tests.differential.sources import balancer_v3_kept
 
 from ouro.chain.rpc import Transport
 from ouro.engine.chain_state import ChainState
@@ -124,12 +123,10 @@ async def run(
     assert load_snapshot(path, "test", config, state.market.families) == snapshot
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *CURVES, *COMPILED])
+@pytest.mark.parametrize("family", [*FAMILIES, *CURVES, *AT_HAND])
 async def test_followed_by_logs_and_equal_to_calls(
     family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path
 ) -> None:
-    if family in COMPILED and not balancer_v3_kept():
-        pytest.skip("its contracts are compiled by `make balancer-v3`")
     actions = 200 if family in FAMILIES else 75
     await run(family, node, client, reader, tmp_path / "data with blanks", actions)
 

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from curvechain import COMPILED, CURVES, curve_at_one
+from curvechain import AT_HAND, CURVES, curve_at_one
 from familychain import (
     OPERATOR,
     Venue,
@@ -16,7 +16,6 @@ from familychain import (
 )
 from familytrade import trade_once
 from tests.differential.chain import OWNER
-from tests.differential.sources import balancer_v3_kept
 
 from ouro.chain.rpc import Transport
 from ouro.config.model import BribeConfig, GuardConfig
@@ -73,12 +72,10 @@ async def test_predicted_is_simulated_is_executed(
         assert family in await trade_once(state, chain, reader, client)
 
 
-@pytest.mark.parametrize("family", [*CURVES, *COMPILED])
+@pytest.mark.parametrize("family", [*CURVES, *AT_HAND])
 async def test_curves_and_vaults_trade_as_predicted(
     family: str, node: AnvilNode, client: Client, reader: Transport, tmp_path: Path
 ) -> None:
-    if family in COMPILED and not balancer_v3_kept():
-        pytest.skip("its contracts are compiled by `make balancer-v3`")
     venue, pair = curve_at_one(family, client)
     chain = venue.chain
     config = config_of(node, client, [venue, pair]).model_copy(update={"wrapped_native": venue.start_token})
