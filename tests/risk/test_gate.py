@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from risk_examples import DAI, GWEI, HEAD, POOLS, WETH
+from risk_examples import plan_of as make_plan
 
 from ouro.config.model import RiskConfig
 from ouro.ledger.books import Realised
@@ -16,38 +18,7 @@ from ouro.risk.gate import RiskGate
 from ouro.risk.limits import ChainCondition, worst_loss_wei
 from ouro.types import Attempt, AttemptKind, FeeBid, Hop, Mode, Outcome, OutcomeKind, Plan, Refused
 
-WETH, DAI = "0x" + "ee" * 20, "0x" + "da" * 20
-POOLS = tuple("0x" + f"{number:040x}" for number in range(1, 5))
-HEAD = ChainCondition(10, "0xhead", "ready")
 DAY_MS = 86_400_000
-GWEI = 10**9
-
-
-def make_plan(
-    name: str = "p", amount: int = 10**18, profit: int = 10**16, chain: str = "ethereum", **changes: Any
-) -> Plan:
-    plan = Plan(
-        plan_id=name,
-        chain=chain,
-        hops=(
-            Hop(POOLS[0], "uniswap_v2", WETH, DAI, 0, 1, amount, 2000 * amount),
-            Hop(POOLS[1], "uniswap_v3", DAI, WETH, 1, 0, 2000 * amount, amount + profit),
-        ),
-        profit_token=WETH,
-        gross_profit_wei=profit,
-        min_profit_wei=1,
-        value_native_wei=profit,
-        gas_limit=300_000,
-        expected_gas=200_000,
-        fee=FeeBid(20 * GWEI, GWEI, legacy=False),
-        expected_net_native_wei=profit - 4 * 10**15,
-        found_at_number=10,
-        found_at_hash="0xhead",
-        max_block_number=11,
-        lane="public",
-        calldata=b"\x01",
-    )
-    return replace(plan, **changes)
 
 
 def make_attempt(plan: Plan, kind: AttemptKind = AttemptKind.TRADE, name: str = "") -> Attempt:
